@@ -7,6 +7,7 @@ when the command fails.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
@@ -62,7 +63,9 @@ class Runner(Protocol):
         input: str | None = None,
         log: Path | None = None,
         check: bool = True,
-    ) -> Completed: ...
+    ) -> Completed:
+        """See :func:`run`."""
+        ...
 
 
 def signal_name(number: int) -> str:
@@ -133,8 +136,6 @@ def run(
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.communicate()

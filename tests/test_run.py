@@ -1,0 +1,88 @@
+"""run.py: the only door to other programs."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from simdinstall.run import CommandFailed, run, signal_name
+
+PYTHON = sys.executable
+
+
+def test_output_status_and_cpu_time_come_back() -> None:
+    done = run([PYTHON, "-c", "import sys; print('out'); print('err', file=sys.stderr); sum(range(10**6))"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "out\n", "err\n")
+    assert done.cpu_seconds > 0
+
+
+def test_a_failure_carries_the_whole_output_and_names_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with pytest.raises(CommandFailed) as failure:
+        run([PYTHON, "-c", "print('the reason'); raise SystemExit(3)"], log=log)
+    assert failure.value.completed.returncode == 3
+    assert "the reason" in failure.value.why
+    assert failure.value.log == log
+    assert "the reason" in log.read_text()
+    assert "[status 3]" in log.read_text()
+
+
+def test_unchecked_failures_are_results() -> None:
+    assert run([PYTHON, "-c", "raise SystemExit(3)"], check=False).returncode == 3
+
+
+def test_a_program_that_is_not_there() -> None:
+    with pytest.raises(CommandFailed, match="exited with 127") as failure:
+        run(["/nonexistent/program"])
+    assert "cannot be started" in failure.value.why
+
+
+def test_a_signal_is_named() -> None:
+    with pytest.raises(CommandFailed, match="SIGILL"):
+        run([PYTHON, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGILL)"])
+    assert signal_name(250) == "signal 250"
+
+
+def test_no_shell_interprets_arguments() -> None:
+    assert run([PYTHON, "-c", "import sys; print(sys.argv[1])", "$(id); *"]).stdout == "$(id); *\n"
+
+
+def test_input_and_environment_are_what_was_given() -> None:
+    done = run(
+        [PYTHON, "-c", "import os, sys; print(sys.stdin.read() + os.environ['A'], 'HOME' in os.environ)"],
+        input="in ",
+        env={"A": "a"},
+    )
+    assert done.stdout == "in a False\n"
+
+
+def test_a_timeout_ends_grandchildren_too(tmp_path: Path) -> None:
+    mark = tmp_path / "pid"
+    script = (
+        "import subprocess, sys, pathlib;"
+        f"c = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+        f"pathlib.Path({str(mark)!r}).write_text(str(c.pid)); c.wait()"
+    )
+    with pytest.raises(CommandFailed, match="SIGKILL"):
+        run([PYTHON, "-c", script], timeout=2)
+    status = Path(f"/proc/{mark.read_text()}/stat")
+    for _ in range(200):
+        if not status.exists() or status.read_text().split()[2] == "Z":
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("the grandchild outlived its group")
+
+
+def test_an_interrupt_ends_the_command(tmp_path: Path) -> None:
+    script = f"from simdinstall.run import run; run([{PYTHON!r}, '-c', 'import time; time.sleep(61)'])"
+    process = subprocess.Popen([PYTHON, "-c", script], stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert "KeyboardInterrupt" in stderr
