@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from simdinstall.run import CommandFailed, run, signal_name
+from simdinstall.run import ChildEnded, CommandFailed, run, signal_name, start
 
 PYTHON = sys.executable
 
@@ -86,3 +86,35 @@ def test_an_interrupt_ends_the_command(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
     assert "KeyboardInterrupt" in stderr
+
+
+def test_a_child_is_spoken_to_line_by_line() -> None:
+    child = start([PYTHON, "-uc", "import sys\nfor line in sys.stdin: print(line.upper(), end='')"])
+    child.send("one")
+    assert child.receive(10) == "ONE"
+    child.send("two")
+    assert child.receive(10) == "TWO"
+    assert child.close() == 0
+
+
+def test_a_child_that_dies_says_how_and_what_it_said() -> None:
+    script = "import os, sys; print('last words', file=sys.stderr); input(); os.kill(os.getpid(), 11)"
+    child = start([PYTHON, "-c", script])
+    child.send("go")
+    with pytest.raises(ChildEnded, match="SIGSEGV") as end:
+        child.receive(10)
+    assert "last words" in end.value.completed.stderr
+    child.close()
+
+
+def test_a_silent_child_is_ended() -> None:
+    child = start([PYTHON, "-c", "import time; time.sleep(60)"])
+    with pytest.raises(ChildEnded, match="SIGKILL") as end:
+        child.receive(0.2)
+    assert "no answer within 0.2 s" in end.value.why
+    child.close()
+
+
+def test_a_child_that_cannot_be_started() -> None:
+    with pytest.raises(ChildEnded, match="exited with 127"):
+        start(["/nonexistent/program"])
