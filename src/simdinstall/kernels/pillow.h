@@ -1,0 +1,85 @@
+/*
+ * What the kernels know of Pillow: its image struct and a few public functions.
+ *
+ * `pillow_abi.h` is generated for one official extension, from its own debug
+ * information: struct ImagingMemoryInstance with each field at the place where
+ * that extension has it, ModeID with its values, a PILLOW_HAS_<field> for every
+ * field, PILLOW_PROTOTYPE_<function> with the number that manifest.toml gives to
+ * the prototype, and PILLOW_RELEASE. So nothing here needs a header of Pillow or
+ * of Python.
+ */
+#ifndef SIMDINSTALL_PILLOW_H
+#define SIMDINSTALL_PILLOW_H
+
+#include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct ImagingMemoryInstance *Imaging;
+typedef struct ImagingPaletteInstance *ImagingPalette;
+typedef void *ImagingSectionCookie;
+
+#include "pillow_abi.h"
+
+/* struct ImagingMemoryInstance, field `type` */
+#define IMAGING_TYPE_UINT8 0
+#define IMAGING_TYPE_INT32 1
+#define IMAGING_TYPE_FLOAT32 2
+#define IMAGING_TYPE_I16 3
+
+/* ImagingResample, argument `filter` */
+#define IMAGING_TRANSFORM_NEAREST 0
+#define IMAGING_TRANSFORM_LANCZOS 1
+#define IMAGING_TRANSFORM_BILINEAR 2
+#define IMAGING_TRANSFORM_BICUBIC 3
+#define IMAGING_TRANSFORM_BOX 4
+#define IMAGING_TRANSFORM_HAMMING 5
+#define IMAGING_TRANSFORM_MKS2013 6
+#define IMAGING_TRANSFORM_MKS2021 7
+
+/* Public functions that kernels call; the official extension defines them. */
+extern Imaging
+ImagingNewDirty(ModeID mode, int xsize, int ysize);
+extern Imaging
+ImagingNew(ModeID mode, int xsize, int ysize);
+extern void
+ImagingDelete(Imaging im);
+extern Imaging
+ImagingCopy(Imaging im);
+
+/* Give the interpreter's lock away for a while, and take it back. */
+extern void
+ImagingSectionEnter(ImagingSectionCookie *cookie);
+extern void
+ImagingSectionLeave(ImagingSectionCookie *cookie);
+
+/* Set the Python exception and return NULL. */
+extern void *
+ImagingError_MemoryError(void);
+extern void *
+ImagingError_ModeError(void);
+extern void *
+ImagingError_Mismatch(void);
+extern void *
+ImagingError_ValueError(const char *message);
+
+/*
+ * In builds for free-threaded Python each image carries a lock, which Pillow holds
+ * while it reads pixels that another thread could write. Elsewhere these are empty.
+ * Take it where stock takes it, and in the same place relative to the sections.
+ */
+#ifdef PILLOW_HAS_mutex
+extern void
+PyMutex_Lock(void *mutex);
+extern void
+PyMutex_Unlock(void *mutex);
+#define IMAGE_LOCK(im) PyMutex_Lock((void *)&(im)->mutex)
+#define IMAGE_UNLOCK(im) PyMutex_Unlock((void *)&(im)->mutex)
+#else
+#define IMAGE_LOCK(im) ((void)(im))
+#define IMAGE_UNLOCK(im) ((void)(im))
+#endif
+
+#endif

@@ -1,0 +1,272 @@
+"""An official Pillow with the kernel library in front, for tests of the kernels.
+
+:func:`lay_out` takes an official wheel for the running interpreter, compiles the
+kernels and puts the three objects together in a folder that can go on ``sys.path``.
+:class:`Simd` steers and reads the library from inside the process that imported it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simdinstall import kernels as catalogue_of_kernels
+from simdinstall.kernels import BASE_FLAGS, ISAS, Catalogue, Fidelity, Kernel
+
+HERE = Path(__file__).parent
+LEVELS = ("none", *ISAS)
+EXTENSION = f"_imaging{sysconfig.get_config_var('EXT_SUFFIX')}"
+
+
+def official_wheel(release: str, cache: Path) -> Path:
+    """Pillow's wheel of that release for this interpreter.
+
+    Taken from the folder named by ``SIMDINSTALL_TEST_WHEELS`` if it is there, else
+    downloaded by pip into ``cache``.
+    """
+    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    pattern = f"pillow-{release}-{tag}-{tag}-manylinux*x86_64.whl"
+    folders = [cache / f"wheels-{tag}"]
+    if given := os.environ.get("SIMDINSTALL_TEST_WHEELS"):
+        folders.insert(0, Path(given))
+    for folder in folders:
+        if found := sorted(folder.glob(pattern)):
+            return found[0]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "--only-binary=:all:", "-d", folders[-1], f"pillow=={release}"], check=True)
+    return sorted(folders[-1].glob(pattern))[0]
+
+
+def abi_header(release: str, catalogue: Catalogue) -> str:
+    """The text of ``pillow_abi.h`` for that release."""
+    number = [int(part) for part in release.split(".")]
+    lines = [
+        f'#define PILLOW_RELEASE "{release}"',
+        f"#define PILLOW_RELEASE_NUMBER {number[0] * 10000 + number[1] * 100 + number[2]}",
+    ]
+    for function in catalogue.functions:
+        variant = max(function.prototypes.values()) if number[0] >= 13 else min(function.prototypes.values())
+        lines.append(f"#define PILLOW_PROTOTYPE_{function.name} {variant}")
+    return "\n".join(lines) + "\n" + (HERE / "abi_by_hand.h").read_text()
+
+
+def compile_library(
+    into: Path,
+    *,
+    release: str,
+    catalogue: Catalogue,
+    kernels: Sequence[Kernel],
+    isas: Sequence[str] = ISAS,
+    fidelity: Fidelity = "bounded",
+    pillow_simd: Path | None = None,
+    compiler: Sequence[str] = ("gcc",),
+    extra: Sequence[str] = (),
+) -> Path:
+    """Compile ``libpillow_simd.so`` and ``libpeek.so`` into a folder; give the former."""
+    into.mkdir(parents=True, exist_ok=True)
+    sources = catalogue_of_kernels.sources_dir()
+    (into / "pillow_abi.h").write_text(abi_header(release, catalogue))
+    include = [f"-I{into}", f"-I{sources}", f"-I{sources / 'pillow_simd'}"]
+    if pillow_simd:
+        include.append(f"-I{pillow_simd}")
+    objects = []
+    for unit in catalogue_of_kernels.units(catalogue, kernels, isas, fidelity):
+        objects.append(into / f"{unit.name}.o")
+        defines = [f"-D{define}" for define in unit.defines]
+        compile_ = [*compiler, *BASE_FLAGS, "-Werror", *unit.cflags, *extra, *defines, *include]
+        subprocess.run([*compile_, "-c", sources / unit.source, "-o", objects[-1]], check=True)
+    library = into / "libpillow_simd.so"
+    link = [*compiler, *extra, "-shared", "-Wl,-soname,libpillow_simd.so"]
+    subprocess.run([*link, *objects, "-lm", "-o", library], check=True)
+    peek = [*compiler, "-O1", "-fPIC", "-shared", *include]
+    subprocess.run([*peek, HERE / "peek.c", "-o", into / "libpeek.so"], check=True)
+    return library
+
+
+def lay_out(into: Path, wheel: Path, library: Path) -> Path:
+    """Unpack the wheel, put the library in front; give the folder for ``sys.path``."""
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(into)
+    pil = into / "PIL"
+    (pil / EXTENSION).rename(pil / "_imaging_stock.so")
+    shutil.copy(library, pil / "libpillow_simd.so")
+    empty = into / "empty.c"
+    empty.write_text("")
+    link = ["gcc", "-shared", "-nostdlib", "-o", pil / EXTENSION, empty, f"-L{pil}", "-Wl,--no-as-needed"]
+    link += ["-l:libpillow_simd.so", "-l:_imaging_stock.so", "-Wl,-rpath,$ORIGIN", "-Wl,--disable-new-dtags"]
+    subprocess.run([*link, "-Wl,--unresolved-symbols=ignore-all"], check=True)
+    return into
+
+
+class _Entry(ctypes.Structure):
+    _fields_ = (
+        ("function", ctypes.c_char_p),
+        ("kernel", ctypes.c_char_p),
+        ("level", ctypes.c_int),
+        ("calls", ctypes.c_ulonglong),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    function: str
+    kernel: str
+    level: str
+    calls: int
+
+
+class Simd:
+    """The kernel library of the Pillow that this process has imported."""
+
+    def __init__(self, folder: Path) -> None:
+        from PIL import Image
+
+        assert Path(Image.__file__).parent == folder / "PIL", f"another Pillow came first: {Image.__file__}"
+        self._library = ctypes.CDLL(str(folder / "PIL" / "libpillow_simd.so"))
+        self._library.pillow_simd_build.restype = ctypes.c_char_p
+        self._peek = ctypes.CDLL(str(folder / "PIL" / "libpeek.so"))
+        self._peek.peek_size.restype = ctypes.c_long
+        self._peek.peek_size.argtypes = (ctypes.c_void_p,)
+        self._peek.peek_linesize.argtypes = (ctypes.c_void_p,)
+        self._peek.peek_get.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+        self._peek.peek_set.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+        self._pointer = ctypes.pythonapi.PyCapsule_GetPointer
+        self._pointer.restype = ctypes.c_void_p
+        self._pointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
+        self.highest = self.set_level("avx512")
+
+    @property
+    def build(self) -> str:
+        return bytes(self._library.pillow_simd_build()).decode()
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The levels above stock that library and CPU have."""
+        return LEVELS[1 : LEVELS.index(self.highest) + 1]
+
+    def set_level(self, level: str) -> str:
+        return LEVELS[self._library.pillow_simd_set_level(LEVELS.index(level))]
+
+    @contextlib.contextmanager
+    def at(self, level: str) -> Iterator[None]:
+        """Run the block at that level, then go back to the highest."""
+        assert self.set_level(level) == level, f"no {level} here"
+        try:
+            yield
+        finally:
+            self.set_level(self.highest)
+
+    @contextlib.contextmanager
+    def without(self, *kernels: str) -> Iterator[None]:
+        """Run the block with these kernels switched off."""
+        for kernel in kernels:
+            self._library.pillow_simd_set_kernel(kernel.encode(), 0)
+        try:
+            yield
+        finally:
+            for kernel in kernels:
+                self._library.pillow_simd_set_kernel(kernel.encode(), 1)
+
+    def reset(self) -> None:
+        self._library.pillow_simd_reset()
+
+    def entries(self) -> tuple[Entry, ...]:
+        pointer = ctypes.POINTER(_Entry)()
+        count = self._library.pillow_simd_entries(ctypes.byref(pointer))
+        return tuple(
+            Entry(
+                function=pointer[i].function.decode(),
+                kernel=pointer[i].kernel.decode(),
+                level=LEVELS[pointer[i].level],
+                calls=pointer[i].calls,
+            )
+            for i in range(count)
+        )
+
+    def served(self, function: str) -> dict[tuple[str, str], int]:
+        """Calls of that function since the last reset: (kernel, level) to number, without zeros."""
+        return {(e.kernel, e.level): e.calls for e in self.entries() if e.function == function and e.calls}
+
+    # Pixels with every byte, those that no band uses too.
+
+    def _image(self, im: Any) -> int:
+        im.load()
+        return int(self._pointer(im.getim(), b"Pillow Imaging"))
+
+    def raw(self, im: Any) -> bytes:
+        image = self._image(im)
+        out = ctypes.create_string_buffer(self._peek.peek_size(image))
+        self._peek.peek_get(image, out)
+        return out.raw
+
+    def set_raw(self, im: Any, data: bytes) -> None:
+        image = self._image(im)
+        assert len(data) == self._peek.peek_size(image)
+        self._peek.peek_set(image, data)
+
+    def image(self, mode: str, size: tuple[int, int], data: bytes) -> Any:
+        """A new image whose memory is ``data``, repeated or cut to its length."""
+        from PIL import Image
+
+        im = Image.new(mode, size)
+        length = self._peek.peek_size(self._image(im))
+        if length:
+            self.set_raw(im, (data * (length // len(data) + 1))[:length])
+        return im
+
+    # Stock against kernels.
+
+    def both(
+        self, function: str, level: str, operation: Callable[[], Any]
+    ) -> tuple[Any, Any, dict[tuple[str, str], int]]:
+        """The operation's result from stock and at ``level``, and who served the latter.
+
+        An exception counts as a result, as its type and text.
+        """
+        with self.at("none"):
+            stock = _outcome(operation)
+        with self.at(level):
+            self.reset()
+            ours = _outcome(operation)
+            served = self.served(function)
+        return stock, ours, served
+
+    def assert_same(
+        self, function: str, kernel: str | None, level: str, operation: Callable[[], Any], label: object = ""
+    ) -> None:
+        """Fail unless ``kernel`` at ``level`` served the function and gave stock's very bytes.
+
+        With ``kernel=None`` the call must have gone to stock.
+        """
+        stock, ours, served = self.both(function, level, operation)
+        expected = {("stock", "none")} if kernel is None else {(kernel, level)}
+        assert set(served) == expected, f"{label}: served by {served}, not {expected}"
+        if isinstance(stock, tuple) or isinstance(ours, tuple):
+            assert stock == ours, f"{label}: {stock} from stock, {ours} here"
+            return
+        assert (stock.mode, stock.size) == (ours.mode, ours.size), label
+        expected_bytes, found_bytes = self.raw(stock), self.raw(ours)
+        if expected_bytes != found_bytes:
+            wrong = [i for i, (a, b) in enumerate(zip(expected_bytes, found_bytes, strict=True)) if a != b]
+            i = wrong[0]
+            raise AssertionError(
+                f"{label}: {len(wrong)} of {len(expected_bytes)} bytes differ from stock, the first at {i}: "
+                f"{expected_bytes[i]} became {found_bytes[i]}"
+            )
+
+
+def _outcome(operation: Callable[[], Any]) -> Any:
+    try:
+        return operation()
+    except Exception as error:  # the comparison is the point, whatever it is
+        return type(error).__name__, str(error)
