@@ -12,6 +12,7 @@ dynamic section and symbol versions.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -153,20 +154,21 @@ class Abi:
         )
 
 
-def read(extension: Path) -> Abi:
-    """Read the binary interface of ``PIL/_imaging.*.so``.
+def read(extension: Path | bytes, *, name: str = "_imaging") -> Abi:
+    """Read the binary interface of ``PIL/_imaging.*.so``, from a file or its content.
 
     An extension without debug information gives an :class:`Abi` without prototypes,
     which :func:`frontable` refuses. Raises BuildError when the file is not a readable
     ELF shared object.
     """
+    name = extension.name if isinstance(extension, Path) else name
     try:
-        with extension.open("rb") as stream:
-            return _read(ELFFile(stream), extension.name)
+        with extension.open("rb") if isinstance(extension, Path) else io.BytesIO(extension) as stream:
+            return _read(ELFFile(stream), name)
     except (ELFError, DWARFError, KeyError, ValueError, IndexError, AttributeError) as error:
         # pyelftools lets several plain exceptions out when a file is damaged.
         raise BuildError(
-            f"{extension.name} cannot be read",
+            f"{name} cannot be read",
             why=f"it is damaged or not an ELF shared object ({error or type(error).__name__})",
             hint="fetch the official wheel again: `simdinstall cache clear`",
         ) from error
@@ -317,7 +319,7 @@ def _read(elf: Any, name: str) -> Abi:
     machine = elf.header["e_machine"]
     if elf.header["e_type"] != "ET_DYN":
         raise ValueError("it is no shared object")
-    dynamic = next((s for s in elf.iter_sections() if isinstance(s, DynamicSection)), None)
+    dynamic: Any = next((s for s in elf.iter_sections() if isinstance(s, DynamicSection)), None)
     symbols = elf.get_section_by_name(".dynsym")
     if dynamic is None or not isinstance(symbols, SymbolTableSection):
         raise ValueError("it has no dynamic section")
@@ -326,7 +328,7 @@ def _read(elf: Any, name: str) -> Abi:
         if tag.entry.d_tag == "DT_NEEDED":
             needed.append(tag.needed)
         elif tag.entry.d_tag in ("DT_RPATH", "DT_RUNPATH"):
-            rpath = getattr(tag, "runpath" if tag.entry.d_tag == "DT_RUNPATH" else "rpath")
+            rpath = tag.runpath if tag.entry.d_tag == "DT_RUNPATH" else tag.rpath
         elif tag.entry.d_tag == "DT_SYMBOLIC" or (tag.entry.d_tag == "DT_FLAGS" and tag.entry.d_val & 2):
             symbolic = True
     exported, imported = _symbols(symbols)
