@@ -1,0 +1,112 @@
+"""Who else has a say in installed files: package managers, conda, running programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from simdinstall.run import Runner
+
+#: The command that names the package of a file, and how to read its answer.
+QUERIES: Mapping[str, tuple[tuple[str, ...], re.Pattern[str]]] = {
+    "dpkg": (("dpkg", "-S"), re.compile(r"^([^\s:,]+)[^\n]*: /", re.MULTILINE)),
+    "rpm": (("rpm", "-qf", "--queryformat", r"%{NAME}\n"), re.compile(r"^([\w.+-]+)$", re.MULTILINE)),
+    "pacman": (("pacman", "-Qqo"), re.compile(r"^([\w@.+-]+)$", re.MULTILINE)),
+    "apk": (("apk", "info", "--who-owns"), re.compile(r" is owned by ([\w.+-]+?)-\d", re.MULTILINE)),
+}
+
+#: Seconds for one of these queries; they read a database from disk.
+PATIENCE = 20.0
+
+#: Seconds that the look into ``/proc`` may take: what it finds is a warning, no more.
+LOOK = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Package:
+    """A package of a package manager; ``name`` is empty where only the place gives it away."""
+
+    manager: str
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Process:
+    """A running program."""
+
+    pid: int
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.pid})"
+
+
+def package_of(
+    file: Path, *, run: Runner, which: Callable[[str], str | None] = shutil.which
+) -> Package | None:
+    """The package that ``file`` belongs to, as the package managers on this machine say."""
+    for manager, (command, pattern) in QUERIES.items():
+        if which(command[0]) is None:
+            continue
+        answer = run([*command, file], timeout=PATIENCE, check=False, env={**os.environ, "LC_ALL": "C"})
+        if answer.returncode == 0 and (name := pattern.search(answer.stdout)):
+            return Package(manager=manager, name=name[1])
+    return package_by_place(file)
+
+
+def package_by_place(file: Path) -> Package | None:
+    """Debian's packages alone install under ``/usr/lib/python3*/dist-packages``."""
+    if re.match(r"/usr/lib/python3[^/]*/dist-packages/", str(file)):
+        return Package(manager="dpkg", name="")
+    return None
+
+
+def conda_packages(prefix: Path, files: frozenset[str]) -> dict[str, str]:
+    """Which conda package put which of ``files`` (relative to ``prefix``) there.
+
+    From ``conda-meta/*.json``, conda's own record. A file that two packages claim goes
+    to the one whose record comes last.
+    """
+    owners: dict[str, str] = {}
+    for record in sorted((prefix / "conda-meta").glob("*.json")):
+        try:
+            raw = record.read_bytes()
+            # Parsing every record of a big environment takes long; few of them matter.
+            if b"/PIL/" not in raw:
+                continue
+            content = json.loads(raw)
+            name, listed = f"{content['name']}-{content['version']}", content["files"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        owners.update({file: name for file in listed if file in files})
+    return owners
+
+
+def processes_using(folder: Path, *, proc: Path = Path("/proc")) -> tuple[Process, ...]:
+    """The programs, as far as we may look, that have files below ``folder`` mapped.
+
+    Stops after :data:`LOOK` seconds.
+    """
+    wanted = os.fsencode(f"{folder.resolve()}/")
+    until = time.monotonic() + LOOK
+    found = []
+    own = str(os.getpid())
+    processes = [entry for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
+    for entry in sorted(processes, key=lambda entry: int(entry.name)):
+        if entry.name == own:
+            continue
+        try:
+            if wanted in (entry / "maps").read_bytes():
+                name = (entry / "comm").read_text(errors="replace").strip()
+                found.append(Process(pid=int(entry.name), name=name))
+        except OSError:
+            continue
+        if time.monotonic() > until:
+            break
+    return tuple(found)
