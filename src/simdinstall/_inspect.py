@@ -1,5 +1,5 @@
 # This file has to run on every Python that a user may name, 2.7 too.
-# ruff: noqa: UP036
+# ruff: noqa: E402, UP036
 """What an interpreter says about itself, as one line of JSON.
 
 :mod:`simdinstall.interpreter` hands the text of this file to the target interpreter
@@ -8,11 +8,16 @@ nothing. A Python too old to be a target gets as far as its version, so that it 
 refused by name. The one argument is the folder that holds ``packaging``, for the tags.
 """
 
+import sys
+
+# The current folder is the caller's; a json.py in it must not be taken for the real one.
+if __name__ == "__main__" and sys.path[:1] == [""]:
+    del sys.path[0]
+
 import json
 import os
 import platform
 import site
-import sys
 import sysconfig
 
 #: Start-up files may print too: the line with the answer begins with this.
@@ -30,7 +35,7 @@ def facts():
         "executable": sys.executable,
         "prefix": sys.prefix,
         "base_prefix": prefix,
-        "path": sys.path[1:] if sys.path[:1] == [""] else sys.path,
+        "path": sys.path,
         "stdlib": sysconfig.get_path("stdlib"),
         "purelib": sysconfig.get_path("purelib"),
         "platlib": sysconfig.get_path("platlib"),

@@ -260,9 +260,21 @@ def _scope(facts: Facts, owners: tuple[Distribution, ...]) -> tuple[str, tuple[P
 
 
 def _writable(path: Path) -> bool:
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return os.access(path, os.W_OK | os.X_OK if path.is_dir() else os.W_OK, effective_ids=True)
+    """Whether we may put files into a folder, or make it if it is not there yet."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path != path.parent and _writable(path.parent)
+    except OSError:
+        return False
+    return os.access(path, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _folders(facts: Facts) -> Iterable[Path]:
@@ -272,7 +284,7 @@ def _folders(facts: Facts) -> Iterable[Path]:
     for entry in (*facts.path, facts.platlib, facts.purelib):
         real = _real(entry)
         # An egg is read from the folder that it lies in.
-        if real in seen or not entry.is_dir() or (entry.suffix == ".egg" and _real(entry.parent) in sites):
+        if real in seen or not _is_folder(entry) or (entry.suffix == ".egg" and _real(entry.parent) in sites):
             continue
         seen.add(real)
         sites.append(real)
@@ -561,7 +573,7 @@ class _Look:
             if _real(entry) in wanted:
                 return None
             for candidate in (entry / "PIL", entry / "PIL.py"):
-                if candidate.exists():
+                if os.access(candidate, os.F_OK):
                     self.find("shadowed", f"{candidate} is found before anything in {self.targets[0]}")
                     return candidate
         return None
@@ -572,7 +584,7 @@ class _Look:
             if not owner.in_target and self.scope != "system" and self.state != State.CONDA:
                 self.find("outside", f"{owner} in {owner.site} is outside of the target and stays as it is")
         for entry in filter(None, environ.get("PYTHONPATH", "").split(os.pathsep)):
-            if (Path(entry) / "PIL").is_dir() or (Path(entry) / "PIL.py").is_file():
+            if any(os.access(Path(entry) / name, os.F_OK) for name in ("PIL", "PIL.py")):
                 self.find("pythonpath", f"PYTHONPATH puts the PIL in {entry} before that of any environment")
         if self.pil_path and self.pil_path.is_dir():
             using = processes_using(self.pil_path, proc=proc)

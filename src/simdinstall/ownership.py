@@ -15,7 +15,7 @@ from simdinstall.run import Runner
 
 #: The command that names the package of a file, and how to read its answer.
 QUERIES: Mapping[str, tuple[tuple[str, ...], re.Pattern[str]]] = {
-    "dpkg": (("dpkg", "-S"), re.compile(r"^([^\s:,]+)[^\n]*: /", re.MULTILINE)),
+    "dpkg": (("dpkg", "-S"), re.compile(r"^([^\s:,]+)(?:[:,][^/\n]*)?: /", re.MULTILINE)),
     "rpm": (("rpm", "-qf", "--queryformat", r"%{NAME}\n"), re.compile(r"^([\w.+-]+)$", re.MULTILINE)),
     "pacman": (("pacman", "-Qqo"), re.compile(r"^([\w@.+-]+)$", re.MULTILINE)),
     "apk": (("apk", "info", "--who-owns"), re.compile(r" is owned by ([\w.+-]+?)-\d", re.MULTILINE)),
