@@ -34,7 +34,6 @@ BASE_FLAGS: tuple[str, ...] = (
     "-fPIC",
     "-fvisibility=hidden",
     "-fwrapv",
-    "-fno-strict-overflow",
     "-ffp-contract=off",
     "-DNDEBUG",
     "-Wall",

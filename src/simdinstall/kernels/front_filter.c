@@ -7,7 +7,7 @@
 #ifdef SIMD_KERNEL_filter
 #include "filter.h"
 #endif
-#ifdef SIMD_KERNEL_pillow_simd_filter
+#if defined(SIMD_KERNEL_pillow_simd_filter) || defined(SIMD_KERNEL_pillow_simd_filter_bounded)
 #include "pillow_simd/pillow_simd.h"
 #endif
 
@@ -25,6 +25,10 @@ static SIMD_ROW_TYPE(filter_guard, filter_function) rows[] = {
 #ifdef SIMD_KERNEL_pillow_simd_filter
     SIMD_AVX2("pillow_simd_filter", pillow_simd_filter_fits, pillow_simd_filter)
     SIMD_SSE4("pillow_simd_filter", pillow_simd_filter_fits, pillow_simd_filter)
+#endif
+#ifdef SIMD_KERNEL_pillow_simd_filter_bounded
+    SIMD_AVX2("pillow_simd_filter_bounded", pillow_simd_filter_bounded_fits, pillow_simd_filter)
+    SIMD_SSE4("pillow_simd_filter_bounded", pillow_simd_filter_bounded_fits, pillow_simd_filter)
 #endif
     SIMD_STOCK
 };

@@ -82,4 +82,14 @@ PyMutex_Unlock(void *mutex);
 #define IMAGE_UNLOCK(im) ((void)(im))
 #endif
 
+/* ImagingConvert always made a new image, and since 13.0 also writes into a given one. */
+#if PILLOW_PROTOTYPE_ImagingConvert == 2
+#define CONVERT_PARAMETERS \
+    Imaging imOut, Imaging imIn, ModeID mode, ImagingPalette palette, int dither
+#define CONVERT_ARGUMENTS imOut, imIn, mode, palette, dither
+#else
+#define CONVERT_PARAMETERS Imaging imIn, ModeID mode, ImagingPalette palette, int dither
+#define CONVERT_ARGUMENTS imIn, mode, palette, dither
+#endif
+
 #endif

@@ -51,6 +51,12 @@ _i2f(int value) {
     return (float)value;
 }
 
+/* Harmless, and not ours to change. Their vectors are set before the loops that use them. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wold-style-declaration"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 #include "ImagingSIMD.h"
 
 #endif
