@@ -1,0 +1,198 @@
+/*
+ * One vector of the instruction set that a kernel is being compiled for, and the
+ * lane-wise operations on it that all of them have. A kernel written with these is
+ * one body for SSE4.1, AVX2 and AVX-512.
+ *
+ * Unpack, pack and shuffle work inside each 128-bit part, on every instruction set.
+ * Kernels are written so that this order does not matter: what they unpack they pack
+ * again in the same way.
+ */
+#ifndef SIMDINSTALL_LANES_H
+#define SIMDINSTALL_LANES_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "dispatch.h"
+
+#if SIMD_LEVEL == SIMD_LEVEL_SSE4
+typedef __m128i vec;
+#define LANES_OP(name) _mm_##name
+#define LANES_BITS(name) _mm_##name##_si128
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+typedef __m256i vec;
+#define LANES_OP(name) _mm256_##name
+#define LANES_BITS(name) _mm256_##name##_si256
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX512
+typedef __m512i vec;
+#define LANES_OP(name) _mm512_##name
+#define LANES_BITS(name) _mm512_##name##_si512
+#else
+#error "compile once per instruction set, with -DSIMD_LEVEL"
+#endif
+
+/* Shift counts must reach the intrinsics as constants. */
+#define LANES_INLINE static inline __attribute__((always_inline))
+
+/* Size of a vector, and how many 4-byte pixels fit into one. */
+#define VEC_BYTES ((int)sizeof(vec))
+#define VEC_PIXELS (VEC_BYTES / 4)
+
+LANES_INLINE vec
+v_load(const void *p) {
+    return LANES_BITS(loadu)((const vec *)p);
+}
+
+LANES_INLINE void
+v_store(void *p, vec a) {
+    LANES_BITS(storeu)((vec *)p, a);
+}
+
+LANES_INLINE vec
+v_zero(void) {
+    return LANES_BITS(setzero)();
+}
+
+/* The same value in each 16-bit or 32-bit lane. */
+LANES_INLINE vec
+v_set16(int value) {
+    return LANES_OP(set1_epi16)((short)value);
+}
+
+LANES_INLINE vec
+v_set32(uint32_t value) {
+    return LANES_OP(set1_epi32)((int)value);
+}
+
+/* 16 bytes, repeated in each 128-bit part. */
+LANES_INLINE vec
+v_repeat128(const void *p) {
+    __m128i a = _mm_loadu_si128((const __m128i *)p);
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_broadcast_i32x4(a);
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_broadcastsi128_si256(a);
+#else
+    return a;
+#endif
+}
+
+#define LANES_BINARY(name, operation)     \
+    LANES_INLINE vec name(vec a, vec b) { \
+        return LANES_OP(operation)(a, b); \
+    }
+#define LANES_SHIFT(name, operation)         \
+    LANES_INLINE vec name(vec a, int bits) { \
+        return LANES_OP(operation)(a, bits); \
+    }
+
+LANES_BINARY(v_add16, add_epi16)
+LANES_BINARY(v_sub16, sub_epi16)
+LANES_BINARY(v_mullo16, mullo_epi16)
+LANES_BINARY(v_add32, add_epi32)
+LANES_BINARY(v_sub32, sub_epi32)
+LANES_BINARY(v_mullo32, mullo_epi32)
+/* Signed 16-bit products, added in pairs to 32 bits. */
+LANES_BINARY(v_madd16, madd_epi16)
+/* Products of unsigned bytes of a and signed bytes of b, added in pairs to 16 bits, saturating. */
+LANES_BINARY(v_maddu8, maddubs_epi16)
+
+LANES_SHIFT(v_shl16, slli_epi16)
+LANES_SHIFT(v_shr16, srli_epi16)
+LANES_SHIFT(v_sar16, srai_epi16)
+LANES_SHIFT(v_shl32, slli_epi32)
+LANES_SHIFT(v_shr32, srli_epi32)
+LANES_SHIFT(v_sar32, srai_epi32)
+
+/* Interleave the low or the high half of each 128-bit part. */
+LANES_BINARY(v_low8, unpacklo_epi8)
+LANES_BINARY(v_high8, unpackhi_epi8)
+LANES_BINARY(v_low16, unpacklo_epi16)
+LANES_BINARY(v_high16, unpackhi_epi16)
+LANES_BINARY(v_low32, unpacklo_epi32)
+LANES_BINARY(v_high32, unpackhi_epi32)
+LANES_BINARY(v_low64, unpacklo_epi64)
+LANES_BINARY(v_high64, unpackhi_epi64)
+
+/* Narrow with unsigned saturation: 32 to 16 bits, 16 to 8 bits. */
+LANES_BINARY(v_pack32, packus_epi32)
+LANES_BINARY(v_pack16, packus_epi16)
+
+/* In each 128-bit part, take the bytes that `order` names. */
+LANES_BINARY(v_shuffle8, shuffle_epi8)
+
+/* sum + a0 * b0 + a1 * b1 for the pairs of signed 16-bit lanes, modulo 2**32. */
+LANES_INLINE vec
+v_madd16_add(vec sum, vec a, vec b) {
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_dpwssd_epi32(sum, a, b);
+#else
+    return v_add32(sum, v_madd16(a, b));
+#endif
+}
+
+LANES_INLINE vec
+v_and(vec a, vec b) {
+    return LANES_BITS(and)(a, b);
+}
+
+/* 128-bit parts of a vector, and their loading and storing one by one. */
+#define VEC_PARTS (VEC_BYTES / 16)
+
+/* Part j from `p[j * step] + offset`. */
+LANES_INLINE vec
+v_load_parts(const uint8_t *const *p, int step, size_t offset) {
+#define LANES_PART(j) _mm_loadu_si128((const __m128i *)(p[(j) * step] + offset))
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    __m512i a = _mm512_castsi128_si512(LANES_PART(0));
+    a = _mm512_inserti32x4(a, LANES_PART(1), 1);
+    a = _mm512_inserti32x4(a, LANES_PART(2), 2);
+    return _mm512_inserti32x4(a, LANES_PART(3), 3);
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(LANES_PART(0)), LANES_PART(1), 1);
+#else
+    (void)step;
+    return LANES_PART(0);
+#endif
+#undef LANES_PART
+}
+
+/* Part j to `p[j] + offset`. */
+LANES_INLINE void
+v_store_parts(uint8_t *const *p, size_t offset, vec a) {
+#define LANES_PART(j) ((__m128i *)(p[j] + offset))
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    _mm_storeu_si128(LANES_PART(0), _mm512_castsi512_si128(a));
+    _mm_storeu_si128(LANES_PART(1), _mm512_extracti32x4_epi32(a, 1));
+    _mm_storeu_si128(LANES_PART(2), _mm512_extracti32x4_epi32(a, 2));
+    _mm_storeu_si128(LANES_PART(3), _mm512_extracti32x4_epi32(a, 3));
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+    _mm_storeu_si128(LANES_PART(0), _mm256_castsi256_si128(a));
+    _mm_storeu_si128(LANES_PART(1), _mm256_extracti128_si256(a, 1));
+#else
+    _mm_storeu_si128(LANES_PART(0), a);
+#endif
+#undef LANES_PART
+}
+
+/* Take the 32-bit lanes that `order` names, from the whole vector. */
+LANES_INLINE vec
+v_permute32(vec a, vec order) {
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_permutexvar_epi32(order, a);
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_permutevar8x32_epi32(a, order);
+#else
+    return _mm_shuffle_epi8(
+        a, _mm_add_epi8(
+               _mm_mullo_epi32(order, _mm_set1_epi32(0x04040404)), _mm_set1_epi32(0x03020100)
+           )
+    );
+#endif
+}
+
+#undef LANES_BINARY
+#undef LANES_SHIFT
+
+#endif

@@ -1,0 +1,63 @@
+/*
+ * The filter taps of a resampling along one axis, as the kernels for 8-bit bands read
+ * them.
+ *
+ * Source positions are taken in aligned groups of four: group g is 4g .. 4g + 3. Every
+ * output looks at the same number of groups, `groups`, from its window's `start`;
+ * positions in there that it does not use have coefficient 0. Of these groups only
+ * `count`, after the first `lead`, hold a used position.
+ *
+ * Stock's coefficients k have 22 bits after the point; k fits into 24 bits with its
+ * sign. A group's four coefficients are stored as three 32-bit words whose form the
+ * instruction set decides; resample.c has the arithmetic.
+ *
+ *   AVX-512 VNNI  k = d2 * 2**16 + d1 * 2**8 + d0, all signed bytes. Word i: the four di.
+ *   else          k = high * 2**16 + low, a signed byte and a signed 16-bit number.
+ *                 Word 0: the four high; word 1: low of positions 0 and 2; word 2: low
+ *                 of positions 1 and 3.
+ */
+#ifndef SIMDINSTALL_RESAMPLE_TAPS_H
+#define SIMDINSTALL_RESAMPLE_TAPS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "dispatch.h"
+
+/* Sample [from, to) of a line of `in` pixels at `out` places. */
+struct axis {
+    int in;
+    float from;
+    float to;
+    int out;
+    int filter;
+};
+
+struct window {
+    int32_t start;
+    int32_t lead;
+    int32_t count;
+};
+
+#define TAPS_WORDS 3 /* per group */
+
+struct taps {
+    struct axis axis;
+    int groups;             /* per output */
+    struct window *windows; /* one per output, `start` never falls */
+    uint32_t *words;        /* [output][group][TAPS_WORDS] */
+    atomic_int references;
+    unsigned int last_use;
+};
+
+/*
+ * The taps of an axis, from the cache if it has them. NULL if there is no memory, or if
+ * the numbers are outside what the kernels are proven for; then stock must do the work.
+ */
+const struct taps *
+SIMD_NAME(taps_get)(const struct axis *axis);
+
+void
+SIMD_NAME(taps_release)(const struct taps *taps);
+
+#endif
