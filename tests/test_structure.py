@@ -32,6 +32,7 @@ ORDER = [
     "plan",
     "store",
     "wheel",
+    "library",
     "build",
     "operations",
     "_probe",

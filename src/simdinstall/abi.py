@@ -32,6 +32,9 @@ from elftools.elf.sections import SymbolTableSection
 from simdinstall.errors import BuildError
 from simdinstall.kernels import Function
 
+#: Counts up whenever :meth:`Abi.to_json` means something else.
+FORMAT = 1
+
 #: The structs and enums that kernels see.
 IMAGE = "ImagingMemoryInstance"
 STRUCTS = (IMAGE, "ImagingPaletteInstance", "ImagingMemoryBlock")
@@ -219,7 +222,7 @@ def _misfit(abi: Abi, function: Function, callbacks: Mapping[str, str]) -> str:
     prototype = abi.prototypes.get(name)
     if prototype is None:
         return f"{name} has no debug information"
-    if prototype not in function.prototypes:
+    if _variant(function, prototype) is None:
         return f"{name} is declared in a way no kernel knows: {prototype}"
     fields = {field.name: field for field in abi.struct_fields.get(IMAGE, ())}
     for use in function.fields:
@@ -230,7 +233,7 @@ def _misfit(abi: Abi, function: Function, callbacks: Mapping[str, str]) -> str:
     for callback in function.callbacks:
         if callback not in abi.exported:
             return f"{callback}, which the kernels call, is not exported"
-        if abi.prototypes.get(callback) != callbacks.get(callback):
+        if abi.prototypes.get(callback) != canonical(callbacks.get(callback, "")):
             return f"{callback}, which the kernels call, is {abi.prototypes.get(callback, 'unknown')}"
     return ""
 
@@ -249,6 +252,7 @@ def header(abi: Abi, functions: Iterable[Function], *, release: str) -> str:
         "#include <stddef.h>",
         "",
         f'#define PILLOW_RELEASE "{release}"',
+        f"#define PILLOW_RELEASE_NUMBER {_release_number(release)}",
         "",
         "typedef struct ImagingMemoryInstance *Imaging;",
         "typedef struct ImagingPaletteInstance *ImagingPalette;",
@@ -263,11 +267,43 @@ def header(abi: Abi, functions: Iterable[Function], *, release: str) -> str:
     lines += [f"#define PILLOW_HAS_{field.name} 1" for field in abi.struct_fields.get(IMAGE, ())]
     lines += [""]
     for function in functions:
-        variant = function.prototypes.get(abi.prototypes.get(function.name, ""))
+        variant = _variant(function, abi.prototypes.get(function.name, ""))
         if variant is not None:
             lines.append(f"#define PILLOW_PROTOTYPE_{function.name} {variant}")
     lines += ["", "#endif", ""]
     return "\n".join(lines)
+
+
+def _release_number(release: str) -> int:
+    """13.0.0 as 130000, for comparisons by the preprocessor."""
+    parts = [int(part) for part in re.findall(r"\d+", release)[:3]]
+    major, minor, micro = (*parts, 0, 0, 0)[:3]
+    return major * 10000 + minor * 100 + micro
+
+
+def _variant(function: Function, prototype: str) -> int | None:
+    """The number that the manifest gives to a prototype as it was read."""
+    known = {canonical(text): number for text, number in function.prototypes.items()}
+    return known.get(prototype)
+
+
+def canonical(prototype: str) -> str:
+    """A prototype with C's fixed-width types spelled as the base types that DWARF shows."""
+    return re.sub(r"\b(u?)int(8|16|32|64)_t\b", lambda m: _FIXED[m[1] + m[2]], prototype)
+
+
+_FIXED = MappingProxyType(
+    {
+        "8": "signed char",
+        "16": "short",
+        "32": "int",
+        "64": "long",
+        "u8": "unsigned char",
+        "u16": "unsigned short",
+        "u32": "unsigned int",
+        "u64": "unsigned long",
+    }
+)
 
 
 def _struct(abi: Abi, name: str) -> Iterator[str]:

@@ -15,17 +15,6 @@
 #include <cpuid.h>
 #endif
 
-/*
- * The linker takes the newest version of a symbol. glibc 2.34 moved dlsym to libc and
- * gave it a new version there; asking for the old one keeps the library loadable on
- * every glibc that official wheels run on.
- */
-#if defined(__GLIBC__) && defined(__x86_64__)
-__asm__(".symver dlsym, dlsym@GLIBC_2.2.5");
-#elif defined(__GLIBC__) && defined(__aarch64__)
-__asm__(".symver dlsym, dlsym@GLIBC_2.17");
-#endif
-
 #ifndef SIMD_BUILD
 #define SIMD_BUILD "unknown flags"
 #endif

@@ -1,0 +1,224 @@
+"""From a plan to a wheel: what fits is compiled and put in front of the official code.
+
+The wheel is cached by everything that goes in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from simdinstall import __version__, abi, kernels, library, toolchain, wheel
+from simdinstall.abi import Abi
+from simdinstall.errors import BuildError, UsageError
+from simdinstall.fetch import Download
+from simdinstall.kernels import Catalogue, Fidelity, Kernel
+from simdinstall.plan import Plan
+from simdinstall.progress import Progress, silent
+from simdinstall.run import Runner
+from simdinstall.run import run as run_command
+from simdinstall.store import FORMAT, Store, digest
+from simdinstall.tree import LeftOut, Tree
+from simdinstall.wheel import EARLIEST, Wheel
+
+#: The module that goes into the wheel as ``PIL/_simd.py``.
+TRACE_SOURCE = "_simd.py"
+
+
+def left_out(tree: Tree, interface: Abi, catalogue: Catalogue) -> tuple[LeftOut, ...]:
+    """The kernels of a tree that the official extension's binary interface rules out."""
+    return fit(tree, interface, catalogue)[1]
+
+
+def fit(tree: Tree, interface: Abi, catalogue: Catalogue) -> tuple[tuple[Kernel, ...], tuple[LeftOut, ...]]:
+    """The kernels of a tree that the official extension admits, and those that it does not.
+
+    A kernel for several functions keeps those that fit.
+    """
+    reasons = abi.misfits(interface, catalogue.functions, catalogue.callbacks)
+    kept, ruled_out = [], []
+    for kernel in tree.kernels:
+        fitting = tuple(name for name in kernel.functions if name not in reasons)
+        if fitting:
+            kept.append(replace(kernel, functions=fitting))
+        else:
+            why = "; ".join(dict.fromkeys(reasons[name] for name in kernel.functions))
+            ruled_out.append(LeftOut(kernel=kernel.name, reason=why))
+    return tuple(kept), tuple(ruled_out)
+
+
+def build(
+    plan: Plan,
+    *,
+    store: Store,
+    run: Runner = run_command,
+    progress: Progress = silent,
+) -> Wheel:
+    """The wheel that a plan asks for, from the cache if the same was built before.
+
+    The log of the compiler lies beside the wheel in the cache, after a failure in its
+    folder ``logs``. Raises BuildError and NoSpaceError, and what :class:`Store` raises.
+    """
+    catalogue = kernels.load()
+    chosen, ruled_out = fit(plan.tree, plan.abi, catalogue)
+    missing = tuple(dict.fromkeys((*plan.tree.left_out, *ruled_out)))
+    own_key = key(plan)
+
+    def make(folder: Path) -> None:
+        log = _fresh_log(store, own_key)
+        with tempfile.TemporaryDirectory(prefix="simdinstall-build-") as temporary:
+            built = library.compile_library(
+                plan.tree,
+                chosen,
+                catalogue=catalogue,
+                abi=plan.abi,
+                release=plan.release,
+                fidelity=_fidelity(plan.fidelity),
+                march=plan.march,
+                toolchain=plan.toolchain,
+                scratch=Path(temporary),
+                log=log,
+                run=run,
+                progress=progress,
+            )
+        progress("packing")
+        wheel.repack(
+            wheel.read_official(plan.sources.pillow.path),
+            march=plan.march.name,
+            library=built.library,
+            loader=built.loader,
+            trace=(kernels.sources_dir() / TRACE_SOURCE).read_bytes(),
+            provenance={"key": own_key, **_provenance(plan, chosen, missing, built)},
+            into=folder,
+            epoch=source_date_epoch(),
+        )
+        shutil.move(log, folder / "build.log")
+
+    entry = store.put("wheels", own_key, make)
+    [path] = entry.path.glob("*.whl")
+    found = wheel.read(path, cached=not entry.fresh, left_out=missing)
+    return replace(found, repaired=entry.repaired, log=entry.path / "build.log")
+
+
+def key(plan: Plan) -> str:
+    """The hash of everything that the bytes of the wheel depend on.
+
+    It is made of hashes that are known beforehand: nothing is compiled or unpacked.
+    """
+    chosen, _ = fit(plan.tree, plan.abi, kernels.load())
+    return digest(
+        {
+            "format": FORMAT,
+            "code": _code_digest((abi, kernels, library, toolchain, wheel)),
+            "catalogue": _file_digest(kernels.sources_dir() / "manifest.toml"),
+            "trace": _file_digest(kernels.sources_dir() / TRACE_SOURCE),
+            "pillow": [plan.sources.pillow.sha256, plan.sources.pillow.filename, plan.release],
+            "pillow_simd": plan.sources.pillow_simd and plan.sources.pillow_simd.sha256,
+            "tree": plan.tree.digest,
+            "patches": [[patch.slug, patch.sha256] for patch in plan.tree.patches],
+            "kernels": [[kernel.name, kernel.functions] for kernel in chosen],
+            "left_out": [[left.kernel, left.reason] for left in plan.tree.left_out],
+            "fidelity": plan.fidelity,
+            "march": [plan.march.name, plan.march.level, plan.march.isas, plan.march.target],
+            "compiler": [plan.toolchain.identity, plan.toolchain.kind, plan.toolchain.target_args],
+            "epoch": source_date_epoch(),
+        }
+    )
+
+
+def source_date_epoch() -> int:
+    """``$SOURCE_DATE_EPOCH``, else the first instant that a zip archive can hold.
+
+    Raises UsageError when the variable is no number of seconds.
+    """
+    text = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if not text:
+        return EARLIEST
+    if not text.isdecimal():
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is {text!r}",
+            why="it must be a whole number of seconds since 1970",
+            hint="unset it, or set it to the output of `date +%s`",
+        )
+    return int(text)
+
+
+def _code_digest(modules: Iterable[Any]) -> str:
+    """Our own code is an input too: nobody need remember to count a number up."""
+    return digest([__version__, *(_file_digest(Path(module.__file__)) for module in modules)])
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _fresh_log(store: Store, key: str) -> Path:
+    folder = store.root / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"build-{key[:16]}.log"
+    log.write_text("", encoding="utf-8")
+    return log
+
+
+def _fidelity(text: str) -> Fidelity:
+    match text:
+        case "exact" | "bounded":
+            return text
+    raise BuildError(f"there is no fidelity {text!r}", hint="choose exact or bounded")
+
+
+def _provenance(
+    plan: Plan,
+    chosen: Iterable[Kernel],
+    left_out: Iterable[LeftOut],
+    built: library.Library,
+) -> dict[str, Any]:
+    return {
+        "tool": {"name": "simdinstall", "version": __version__},
+        "pillow": {"release": plan.release, **_download(plan.sources.pillow)},
+        "pillow_simd": _simd_download(plan),
+        "patches": [{"slug": patch.slug, "sha256": patch.sha256} for patch in plan.tree.patches],
+        "march": {
+            "name": plan.march.name,
+            "level": plan.march.level,
+            "isas": list(plan.march.isas),
+            "architecture": plan.march.architecture,
+        },
+        "fidelity": plan.fidelity,
+        "compiler": {
+            "kind": plan.toolchain.kind,
+            "version": plan.toolchain.version,
+            "identity": plan.toolchain.identity,
+        },
+        "flags": {name: list(flags) for name, flags in built.flags.items()},
+        "abi": {"libc": plan.abi.libc, "glibc": plan.abi.glibc, "needed": list(built.needed)},
+        "kernels": [
+            {
+                "name": kernel.name,
+                "functions": list(kernel.functions),
+                "isas": [isa for isa in kernel.isas if isa in plan.march.isas],
+                "origin": kernel.origin,
+                "fidelity": kernel.fidelity,
+                "largest_difference": kernel.largest_difference,
+            }
+            for kernel in chosen
+        ],
+        "left_out": [{"kernel": left.kernel, "reason": left.reason} for left in left_out],
+    }
+
+
+def _simd_download(plan: Plan) -> dict[str, str] | None:
+    sdist = plan.sources.pillow_simd
+    # Without a kernel from it, nothing of it is in the wheel.
+    used = sdist and any(kernel.origin == "pillow-simd" for kernel in plan.tree.kernels)
+    return {"version": sdist.version, **_download(sdist)} if sdist and used else None
+
+
+def _download(download: Download) -> dict[str, str]:
+    return {"filename": download.filename, "sha256": download.sha256}
