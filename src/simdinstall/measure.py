@@ -57,8 +57,8 @@ class Build:
 
     ``path`` is a folder with a ``PIL`` in it that goes before everything else, or ``None``
     for whatever the interpreter itself finds. ``extra`` folders come after ``path``.
-    ``level`` is given to the kernels as ``PILLOW_SIMD``. ``entry`` is the
-    package that runs inside.
+    ``level`` is given to the kernels as ``PILLOW_SIMD``. An ``isolated`` interpreter sees
+    no variables and no user site.
     """
 
     label: str
@@ -73,10 +73,18 @@ class Build:
 class Probe:
     """One running build. Use it as a context manager."""
 
-    def __init__(self, build: Build, *, folder: Path, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        build: Build,
+        *,
+        folder: Path,
+        patience: float = PATIENCE,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
         self.build = build
         self.folder = folder
         self._patience = patience
+        self._environ = environ
         self._child: Child | None = None
         self.hello: dict[str, Any] = {}
         self.cpu_seconds = 0.0
@@ -93,7 +101,10 @@ class Probe:
 
     def start(self) -> None:
         """Start, or start again. Raises :class:`ProbeDied` or :class:`ProbeError` where PIL is not there."""
-        self._child = start(self._argv(), env=self._environment(), cwd=self.folder)
+        try:
+            self._child = start(self._argv(), env=self._environment(), cwd=self.folder)
+        except ChildEnded as end:
+            raise ProbeDied(f"status {end.completed.returncode}", end.why) from None
         try:
             self.hello = self.ask("hello", folder=str(self.folder))
         except BaseException:
@@ -107,7 +118,7 @@ class Probe:
         return [self.build.python, *flags, "-X", f"pycache_prefix={prefix}", PROBE, *paths]
 
     def _environment(self) -> dict[str, str]:
-        env = {key: value for key, value in os.environ.items() if not key.startswith("PILLOW_")}
+        env = {key: value for key, value in self._environ.items() if not key.startswith("PILLOW_")}
         env.pop("PYTHONPYCACHEPREFIX", None)
         if self.build.level is not None:
             env["PILLOW_SIMD"] = self.build.level
@@ -225,13 +236,12 @@ def median_bounds(ordered: Sequence[float], confidence: float = 0.95) -> tuple[f
     """
     count = len(ordered)
     tail = (1 - confidence) / 2
-    rank, below = 0, 0.0
-    while True:
-        below += math.comb(count, rank) / 2**count
-        if below > tail or rank >= (count - 1) // 2:
-            break
+    rank, below = 0, 1 / 2**count
+    while below <= tail:
         rank += 1
-    return ordered[rank], ordered[count - 1 - rank]
+        below += math.comb(count, rank) / 2**count
+    low = max(0, rank - 1)
+    return ordered[low], ordered[count - 1 - low]
 
 
 def compare_samples(base: Sample, other: Sample, *, same_within: float = SAME_WITHIN) -> Comparison:
