@@ -44,7 +44,7 @@ class Group:
         parse: Callable[[str], Any] = str,
         choices: Sequence[str] | None = None,
         metavar: str | None = None,
-        complete: dict[str, str] | None = None,
+        complete: Mapping[str, object] | None = None,
         repeat: bool = False,
         help: str,
     ) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
 
 from simdinstall import kernels as kernel_sources
 from simdinstall.archive import extract
@@ -155,6 +156,13 @@ def digest(folder: Path) -> str:
 def patches_dir(version: str) -> Path:
     """The folder with the series for that Pillow-SIMD release; it need not exist."""
     return Path(str(resources.files("simdinstall.patches"))) / f"pillow_simd-{version}"
+
+
+def newest_series() -> str:
+    """The newest release of Pillow-SIMD that there is a series of patches for."""
+    prefix = "pillow_simd-"
+    folder = Path(str(resources.files("simdinstall.patches")))
+    return max((path.name.removeprefix(prefix) for path in folder.glob(f"{prefix}*")), key=Version)
 
 
 def read_series(folder: Path) -> tuple[Patch, ...]:

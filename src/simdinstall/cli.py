@@ -1,0 +1,267 @@
+"""The command: arguments in, text or JSON out, an exit code back.
+
+Each command is a function from parsed arguments to an exit code. Results go to stdout,
+progress and errors to stderr. This is the only module that prints.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import shtab
+from rich.console import Console, RenderableType
+from rich.prompt import Confirm
+
+from simdinstall import cpu, environment, install, options, pipeline, report
+from simdinstall.environment import Environment
+from simdinstall.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_WOULD_CHANGE,
+    FetchError,
+    SimdinstallError,
+    UsageError,
+)
+from simdinstall.fetch import Fetcher
+from simdinstall.plan import Request
+from simdinstall.progress import TerminalProgress, stderr_console
+from simdinstall.store import Store, default_root
+
+
+class Output:
+    """Where results go: a person's text or a program's JSON, never both."""
+
+    def __init__(self, arguments: Namespace) -> None:
+        self.json: bool = getattr(arguments, "json", False)
+        self.verbose: bool = getattr(arguments, "verbose", False)
+        self.console = Console(soft_wrap=False, highlight=False)
+
+    def show(self, text: RenderableType) -> None:
+        """Print for a person; nothing when JSON is wanted."""
+        if not self.json:
+            self.console.print(text)
+
+    def give(self, data: Mapping[str, Any]) -> None:
+        """Print for a program, when JSON is wanted."""
+        if self.json:
+            print(json.dumps(data, indent=2, sort_keys=False))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return the exit code (see :data:`errors.EXIT_CODES`)."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    wants_json = "--json" in given
+    try:
+        arguments = options.parse(given, os.environ)
+        wants_json = getattr(arguments, "json", False)
+        return COMMANDS[arguments.command](arguments, Output(arguments))
+    except SimdinstallError as error:
+        if wants_json:
+            print(json.dumps(report.error_json(error), indent=2))
+        else:
+            stderr_console().print(report.error_text(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        stderr_console().print("interrupted; nothing half done was left")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away, as `| head` does; that is no failure of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+# ---------------------------------------------------------------- what commands share
+
+
+def _request(arguments: Namespace) -> Request:
+    return Request(
+        march=arguments.march,
+        pillow=arguments.pillow,
+        python=arguments.python,
+        fidelity=arguments.fidelity,
+        compiler=arguments.compiler,
+        cpu=arguments.cpu,
+        offline=arguments.offline,
+    )
+
+
+@contextmanager
+def _services(*, offline: bool) -> Iterator[pipeline.Services]:
+    root = default_root()
+    with TerminalProgress(stderr_console()) as progress:
+        fetcher = Fetcher(cache=root, offline=offline, progress=progress)
+        try:
+            yield pipeline.Services(fetcher=fetcher, store=Store(root), progress=progress)
+        finally:
+            fetcher.close()
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="simdinstall-") as name:
+        yield Path(name)
+
+
+def _target(arguments: Namespace) -> tuple[Environment, install.Recovery | None]:
+    """The environment, after whatever an earlier command was interrupted in is settled."""
+    found = environment.inspect(arguments.python)
+    recovery = install.recover(found)
+    return (environment.inspect(arguments.python) if recovery else found), recovery
+
+
+def _tell_recovery(recovery: install.Recovery | None) -> None:
+    if recovery is not None:
+        stderr_console().print(
+            f"an interrupted {recovery.action or 'change'} was {recovery.outcome}", highlight=False
+        )
+
+
+def _agreed(arguments: Namespace, question: str) -> bool:
+    """Ask once. UsageError when there is nobody to ask."""
+    if arguments.yes:
+        return True
+    if arguments.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            "nobody can be asked whether to go on",
+            why="stdin or stderr is no terminal" if not arguments.json else "--json was given",
+            hint="say it beforehand with --yes",
+        )
+    return Confirm.ask(question, console=stderr_console(), default=True)
+
+
+# ---------------------------------------------------------------- the commands
+
+
+def _install(arguments: Namespace, output: Output) -> int:
+    request = _request(arguments)
+    target, recovery = _target(arguments)
+    _tell_recovery(recovery)
+    with _scratch() as scratch:
+        with _services(offline=request.offline) as services:
+            prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=True)
+        up_to_date = prepared.up_to_date
+        output.show(report.plan_text(prepared.plan, verbose=output.verbose))
+        for note in prepared.notes:
+            output.show(f"note: {note}")
+        document = report.document(
+            "install", plan=report.plan_json(prepared.plan), would_change=not up_to_date
+        )
+        if up_to_date or arguments.check or arguments.dry_run:
+            output.show(f"\n{'nothing to do: ' + up_to_date if up_to_date else 'nothing was changed'}")
+            output.give(document)
+            return EXIT_WOULD_CHANGE if arguments.check and not up_to_date else 0
+        if not _agreed(arguments, "\nGo on?"):
+            output.show("nothing was changed")
+            return 0
+        with _services(offline=request.offline) as services:
+            made = pipeline.make(prepared, services=services, scratch=scratch)
+            made.verdict.require_ok()
+            transaction = install.install(made.wheel, made.verdict, target, progress=services.progress)
+    output.show("")
+    output.show(report.installed_text(made.wheel, made.verdict, transaction))
+    output.give(
+        {
+            **document,
+            **report.outcome_json(made.wheel, made.verdict),
+            "transaction": report.transaction_json(transaction),
+        }
+    )
+    return 0
+
+
+def _wheel(arguments: Namespace, output: Output) -> int:
+    request = _request(arguments)
+    target = environment.inspect(arguments.python)
+    with _scratch() as scratch, _services(offline=request.offline) as services:
+        prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=False)
+        made = pipeline.make(prepared, services=services, scratch=scratch)
+        made.verdict.require_ok()
+        wheel = pipeline.deliver(made.wheel, arguments.output)
+    output.show(report.wheel_text(wheel, made.verdict))
+    output.give(
+        report.document(
+            "wheel", plan=report.plan_json(prepared.plan), **report.outcome_json(wheel, made.verdict)
+        )
+    )
+    return 0
+
+
+def _rollback(arguments: Namespace, output: Output) -> int:
+    target, recovery = _target(arguments)
+    _tell_recovery(recovery)
+    before = install.status(target)
+    if before.latest is not None and not _agreed(
+        arguments, f"Bring back {before.latest.before} in the place of {before.version or 'nothing'}?"
+    ):
+        output.show("nothing was changed")
+        return 0
+    with TerminalProgress(stderr_console()) as progress:
+        transaction = install.rollback(target, force=arguments.force, progress=progress)
+    output.show(f"{transaction.after} is back in {transaction.site}, in the place of {transaction.before}")
+    output.give(report.document("rollback", transaction=report.transaction_json(transaction)))
+    return 0
+
+
+def _history(arguments: Namespace, output: Output) -> int:
+    target = environment.inspect(arguments.python)
+    entries = install.history(target)
+    output.show(report.history_text(entries, target.site))
+    output.give(report.history_json(entries))
+    return 0
+
+
+def _status(arguments: Namespace, output: Output) -> int:
+    target, recovery = _target(arguments)
+    _tell_recovery(recovery)
+    status = install.status(target)
+    newest: str | None = None
+    with _services(offline=arguments.offline) as services:
+        try:
+            newest = services.fetcher.newest("pillow", tags=target.tags, python=target.release)
+        except FetchError as error:
+            stderr_console().print(f"note: whether a newer Pillow is out is not known: {error.what}")
+    running = pipeline.running_kernels(target) if status.version is not None else ()
+    output.show(report.status_text(status, target, newest, running))
+    output.give(report.status_json(status, newest, running))
+    return 0
+
+
+def _explain(arguments: Namespace, output: Output) -> int:
+    request = _request(arguments)
+    target = environment.inspect(arguments.python)
+    with _scratch() as scratch, _services(offline=request.offline) as services:
+        prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=False)
+    output.show(report.explanation_text(prepared.plan))
+    output.give(report.document("explain", plan=report.plan_json(prepared.plan)))
+    return 0
+
+
+def _cpu(arguments: Namespace, output: Output) -> int:
+    seen = cpu.detect(override=arguments.cpu, want_name=True)
+    output.show(report.cpu_text(seen))
+    output.give(report.cpu_json(seen))
+    return 0
+
+
+def _completion(arguments: Namespace, output: Output) -> int:
+    print(shtab.complete(options.build_parser({}), arguments.shell))
+    return 0
+
+
+COMMANDS: Mapping[str, Callable[[Namespace, Output], int]] = {
+    "install": _install,
+    "wheel": _wheel,
+    "rollback": _rollback,
+    "history": _history,
+    "status": _status,
+    "explain": _explain,
+    "cpu": _cpu,
+    "completion": _completion,
+}

@@ -1,0 +1,98 @@
+"""Which SIMD kernel serves which of Pillow's functions, and how often it did.
+
+Part of Pillow as built by simdinstall. ``python -m PIL._simd`` prints a table, with
+``--json`` for programs. The variable ``PILLOW_SIMD`` (none, sse4, avx2, avx512), read when
+Pillow is imported, lowers the choice; :func:`set_level` changes it in a running process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+LEVELS = ("none", "sse4", "avx2", "avx512")
+
+
+class Entry(NamedTuple):
+    """One kernel variant of one function. Of those a level allows, the first can serve."""
+
+    function: str
+    kernel: str
+    level: str
+    calls: int
+
+
+class _CEntry(ctypes.Structure):
+    _fields_ = (
+        ("function", ctypes.c_char_p),
+        ("kernel", ctypes.c_char_p),
+        ("level", ctypes.c_int),
+        ("calls", ctypes.c_ulonglong),
+    )
+
+
+def _library() -> ctypes.CDLL:
+    # The library refers to functions of the extension, which has to be loaded first.
+    import PIL._imaging
+
+    assert PIL._imaging
+    library = ctypes.CDLL(str(Path(__file__).with_name("libpillow_simd.so")))
+    library.pillow_simd_build.restype = ctypes.c_char_p
+    library.pillow_simd_entries.argtypes = [ctypes.POINTER(ctypes.POINTER(_CEntry))]
+    return library
+
+
+def build() -> str:
+    """Release, instruction sets, fidelity and compiler of the kernels, in one line."""
+    text: bytes = _library().pillow_simd_build()
+    return text.decode()
+
+
+def level() -> str:
+    """The level in use: the highest that CPU, library and ``PILLOW_SIMD`` allow."""
+    return LEVELS[_library().pillow_simd_level()]
+
+
+def set_level(name: str) -> str:
+    """Lower or raise the level of this process; returns the one now in use."""
+    return LEVELS[_library().pillow_simd_set_level(LEVELS.index(name))]
+
+
+def entries() -> tuple[Entry, ...]:
+    """Every kernel of every function, in the order in which they are tried."""
+    first = ctypes.POINTER(_CEntry)()
+    count = _library().pillow_simd_entries(ctypes.byref(first))
+    return tuple(
+        Entry(row.function.decode(), row.kernel.decode(), LEVELS[row.level], row.calls)
+        for row in (first[i] for i in range(count))
+    )
+
+
+def usable() -> tuple[Entry, ...]:
+    """Those of :func:`entries` that the level in use allows."""
+    allowed = LEVELS.index(level())
+    return tuple(entry for entry in entries() if LEVELS.index(entry.level) <= allowed)
+
+
+def reset() -> None:
+    """Set all counts to zero."""
+    _library().pillow_simd_reset()
+
+
+def main() -> None:
+    """Print what serves what here."""
+    if "--json" in sys.argv[1:]:
+        rows = [entry._asdict() for entry in usable()]
+        print(json.dumps({"schema": "pillow-simd/1", "build": build(), "level": level(), "functions": rows}))
+        return
+    print(build())
+    print(f"level in use: {level()}")
+    for entry in usable():
+        print(f"  {entry.function:28} {entry.kernel} ({entry.level})")
+
+
+if __name__ == "__main__":
+    main()

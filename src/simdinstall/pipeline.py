@@ -1,0 +1,240 @@
+"""The stages in their order, from a request to a verified wheel.
+
+Each stage is a module of its own; this one only hands their results on. Commands of the
+command line are a few calls of these functions.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simdinstall import abi, archive, build, cpu, environment, install, kernels, plan, toolchain, tree, wheel
+from simdinstall.environment import Environment
+from simdinstall.errors import FetchError
+from simdinstall.fetch import Download, Fetcher, Sources
+from simdinstall.plan import Plan, Request
+from simdinstall.progress import Progress
+from simdinstall.run import Runner, run
+from simdinstall.store import Store, digest
+from simdinstall.verify import Verdict, verify
+from simdinstall.wheel import Wheel
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Services:
+    """What stages need of the outside world."""
+
+    fetcher: Fetcher
+    store: Store
+    progress: Progress
+    run: Runner = run
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A plan, and whether the environment already is what it asks for.
+
+    ``up_to_date`` says in words why there is nothing to do, and is empty otherwise.
+    ``notes`` are what the user may want to know about the sources.
+    """
+
+    plan: Plan
+    up_to_date: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Made:
+    """A wheel and what verification said of it."""
+
+    wheel: Wheel
+    verdict: Verdict
+
+
+def prepare(
+    request: Request, target: Environment, *, services: Services, scratch: Path, installing: bool
+) -> Prepared:
+    """Find everything out and decide, without changing anything but the cache.
+
+    ``installing``: the target must be one that may be changed, and the CPU one that can
+    run the result. ``scratch`` holds the sources until the plan has been carried out.
+    Raises CpuError, TargetError, FetchError, BuildError, UsageError.
+    """
+    progress = services.progress
+    progress("looking at the CPU and the environment")
+    seen = cpu.detect(run=services.run, override=request.cpu, want_name=False)
+    march = cpu.resolve_march(request.march, seen)
+    if installing:
+        cpu.require_runnable(march, seen)
+        environment.require_supported(target)
+    progress("looking for Pillow")
+    official = _official(request, target, services.fetcher)
+    catalogue = kernels.load()
+    selected = kernels.select(catalogue, fidelity=request.fidelity, isas=march.isas)
+    pillow_simd = _pillow_simd(services.fetcher) if any(k.origin == "pillow-simd" for k in selected) else None
+    progress("reading the official extension")
+    extension_abi = _extension_abi(official, services.store, scratch)
+    progress("laying out the kernels")
+    laid_out = tree.lay_out(
+        pillow_simd,
+        release=official.version,
+        catalogue=catalogue,
+        fidelity=request.fidelity,
+        isas=march.isas,
+        into=scratch / "tree",
+    )
+    progress("looking for a compiler")
+    compiler = toolchain.find(
+        request.compiler, run=services.run, zig=services.fetcher.ziglang, libc=target.libc.split()[0]
+    )
+    made = plan.make(
+        request,
+        cpu=seen,
+        environment=target,
+        march=march,
+        sources=Sources(pillow=official, pillow_simd=pillow_simd),
+        toolchain=compiler,
+        abi=extension_abi,
+        tree=laid_out,
+        left_out=build.left_out(laid_out, extension_abi, catalogue),
+    )
+    return Prepared(plan=made, up_to_date=_up_to_date(made), notes=services.fetcher.notes)
+
+
+def make(prepared: Prepared, *, services: Services, scratch: Path) -> Made:
+    """Build and verify; both come from the cache when nothing that goes in has changed."""
+    wanted = prepared.plan
+    built = build.build(wanted, store=services.store, run=services.run, progress=services.progress)
+    verdict = _verdict(built, wanted, services, scratch)
+    if not verdict.ok:
+        return Made(wheel=built, verdict=verdict)
+    complete = wheel.with_verdict(built, _lasting(verdict), into=_folder(scratch / "verified"))
+    return Made(wheel=complete, verdict=verdict)
+
+
+def deliver(made: Wheel, folder: Path) -> Wheel:
+    """Put a wheel into ``folder``, whole or not at all, and return it as it lies there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f".{made.path.name}.part"
+    shutil.copyfile(made.path, part)
+    target = folder / made.path.name
+    part.replace(target)
+    return wheel.read(target, cached=made.cached, left_out=made.left_out)
+
+
+def running_kernels(target: Environment, *, run: Runner = run) -> tuple[dict[str, Any], ...]:
+    """What the installed Pillow itself says of its kernels; empty when it is not ours."""
+    done = run([target.python, "-m", "PIL._simd", "--json"], check=False)
+    try:
+        rows = json.loads(done.stdout)["functions"]
+    except (ValueError, KeyError, TypeError):
+        return ()
+    return tuple(dict(row) for row in rows)
+
+
+def _official(request: Request, target: Environment, fetcher: Fetcher) -> Download:
+    release = request.pillow or fetcher.newest("pillow", tags=target.tags, python=target.release)
+    return fetcher.wheel("pillow", release, target.tags, python=target.release)
+
+
+def _pillow_simd(fetcher: Fetcher) -> Download | None:
+    try:
+        return fetcher.sdist("pillow-simd", tree.newest_series())
+    except FetchError:
+        if any(kernel.origin == "simdinstall" for kernel in kernels.load().kernels):
+            return None
+        raise
+
+
+def _extension_abi(official: Download, store: Store, scratch: Path) -> abi.Abi:
+    def work_out() -> str:
+        _, content = wheel.extension(official.path)
+        extension = scratch / "extension.so"
+        extension.write_bytes(content)
+        return json.dumps(abi.read(extension).to_json())
+
+    key = digest({"wheel": official.sha256, "format": abi.FORMAT})
+    read = abi.Abi.from_json(json.loads(store.text("abi", key, work_out)))
+    abi.frontable(read)
+    return read
+
+
+def _up_to_date(wanted: Plan) -> str:
+    status = install.status(wanted.environment)
+    if not (status.ours and status.intact and status.provenance):
+        return ""
+    if status.provenance.get("key") != build.key(wanted):
+        return ""
+    return f"{status.name} {status.version} is installed, intact, and just what would be built"
+
+
+def _verdict(built: Wheel, wanted: Plan, services: Services, scratch: Path) -> Verdict:
+    """The kept verdict on this very wheel under this very interpreter and CPU, or a new one."""
+    key = digest(
+        {
+            "wheel": built.sha256,
+            "python": [str(wanted.environment.python), *wanted.environment.version],
+            "cpu": wanted.cpu.to_json()["features"],
+            "fidelity": wanted.fidelity,
+        }
+    )
+    fresh: list[Verdict] = []
+
+    def work_out() -> str:
+        services.progress("verifying against stock Pillow")
+        stock, candidate = scratch / "stock", scratch / "candidate"
+        archive.extract(wanted.sources.pillow.path, stock)
+        archive.extract(built.path, candidate)
+        verdict = verify(
+            stock,
+            candidate,
+            python=wanted.environment.python,
+            fidelity=wanted.fidelity,
+            progress=lambda what, share: services.progress(f"verifying: {what}", int(share * 100), 100),
+        )
+        fresh.append(verdict)
+        if not verdict.ok:
+            raise _UnfitError
+        return json.dumps(verdict.to_json())
+
+    try:
+        text = services.store.text("verdict", key, work_out)
+    except _UnfitError:
+        return fresh[0]
+    return fresh[0] if fresh else Verdict.from_json(json.loads(text))
+
+
+class _UnfitError(Exception):
+    """A bad verdict is not kept: what was wrong may be mended by the next run."""
+
+
+def _lasting(verdict: Verdict) -> Mapping[str, Any]:
+    """What of a verdict goes into the wheel: all but times, so that the wheel is reproducible."""
+    return {
+        "fidelity": verdict.fidelity,
+        "level": verdict.level,
+        "features_ok": verdict.features_ok,
+        "exact": list(verdict.exact),
+        "bounded": [
+            {
+                "operation": row.operation,
+                "mode": row.mode,
+                "level": row.level,
+                "largest_difference": row.largest_difference,
+                "bound": row.bound,
+            }
+            for row in verdict.bounded
+        ],
+        "ran": sorted({f"{ran.function}: {ran.kernel} ({ran.level})" for ran in verdict.trace if ran.calls}),
+        "not_verified": list(verdict.limits),
+    }
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path

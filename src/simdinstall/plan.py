@@ -1,0 +1,195 @@
+"""What will be done, decided before anything is done, with a reason for each choice.
+
+Pure: everything found out about the machine, the environment and the sources comes
+in as values; a :class:`Plan` comes out. It changes nothing and asks nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simdinstall.abi import Abi
+from simdinstall.cpu import Cpu, March
+from simdinstall.environment import Distribution, Environment, State
+from simdinstall.fetch import Sources
+from simdinstall.kernels import Fidelity
+from simdinstall.toolchain import Toolchain
+from simdinstall.tree import LeftOut, Tree
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """What the user asked for. ``None`` means: choose."""
+
+    march: str = "auto"
+    pillow: str | None = None
+    python: Path | None = None
+    fidelity: Fidelity = "bounded"
+    compiler: str = "auto"
+    cpu: str | None = None
+    offline: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reason:
+    """One choice: about what, what was chosen, and why."""
+
+    subject: str
+    choice: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Everything that is going to happen to one environment, or to none (``wheel``)."""
+
+    cpu: Cpu
+    environment: Environment
+    march: March
+    release: str
+    fidelity: Fidelity
+    sources: Sources
+    toolchain: Toolchain
+    abi: Abi
+    tree: Tree
+    left_out: tuple[LeftOut, ...]
+    removes: tuple[Distribution, ...]
+    reasons: tuple[Reason, ...]
+
+
+def make(
+    request: Request,
+    *,
+    cpu: Cpu,
+    environment: Environment,
+    march: March,
+    sources: Sources,
+    toolchain: Toolchain,
+    abi: Abi,
+    tree: Tree,
+    left_out: Sequence[LeftOut] = (),
+) -> Plan:
+    """Put the findings together and say why each choice was made.
+
+    ``left_out`` are the kernels that the official extension's ABI rules out, over and
+    above those that ``tree`` already names.
+    """
+    release = sources.pillow.version
+    reasons = (
+        _cpu_reason(cpu),
+        Reason(subject="level", choice=march.name, why=march.reason),
+        _target_reason(request, environment),
+        _owners_reason(environment),
+        _release_reason(request, environment, release),
+        *_source_reasons(sources),
+        _kernels_reason(tree, march),
+        Reason(
+            subject="compiler",
+            choice=f"{toolchain.kind} {toolchain.version}",
+            why=_compiler_why(request, toolchain),
+        ),
+        Reason(subject="flags", choice=" ".join(march.cflags) or "(baseline)", why=_flags_why(march)),
+        Reason(subject="fidelity", choice=request.fidelity, why=FIDELITY_WHY[request.fidelity]),
+    )
+    return Plan(
+        cpu=cpu,
+        environment=environment,
+        march=march,
+        release=release,
+        fidelity=request.fidelity,
+        sources=sources,
+        toolchain=toolchain,
+        abi=abi,
+        tree=tree,
+        left_out=(*tree.left_out, *left_out),
+        removes=environment.replaced,
+        reasons=reasons,
+    )
+
+
+FIDELITY_WHY = {
+    "exact": "only kernels that give the very bytes of stock Pillow are built in",
+    "bounded": "kernels that may differ from stock Pillow by a stated, small amount are built in too",
+}
+
+
+def _cpu_reason(cpu: Cpu) -> Reason:
+    why = f"{cpu.vendor} {cpu.microarchitecture}, as the CPU and the kernel both report it"
+    return Reason(subject="CPU", choice=cpu.level, why="; ".join((why, *cpu.notes)))
+
+
+def _target_reason(request: Request, environment: Environment) -> Reason:
+    version = ".".join(map(str, environment.version))
+    asked = "named by --python" if request.python else "the active environment"
+    return Reason(
+        subject="target",
+        choice=f"{environment.python} (CPython {version}, {environment.kind})",
+        why=f"{asked}; Pillow goes to {environment.site}",
+    )
+
+
+def _owners_reason(environment: Environment) -> Reason:
+    owners = ", ".join(f"{owner.name} {owner.version}" for owner in environment.owners if owner.conflicts)
+    return Reason(
+        subject="PIL there",
+        choice=owners or "none",
+        why={
+            State.NONE: "nothing to replace",
+            State.STOCK: "the stock build is moved aside and kept for rollback",
+            State.SIMD: "Pillow-SIMD is moved aside and kept for rollback",
+            State.OURS: "an earlier build of ours is moved aside and kept for rollback",
+            State.MIXED: "several distributions lie over one another: all are moved aside",
+            State.BROKEN: "it is damaged: what is left of it is moved aside",
+            State.UNOWNED: "no distribution owns these files: they are moved aside",
+        }.get(environment.state, "see the message"),
+    )
+
+
+def _release_reason(request: Request, environment: Environment, release: str) -> Reason:
+    if request.pillow:
+        why = "asked for by --pillow"
+    elif environment.pil_version and environment.pil_version.split("+")[0] == release:
+        why = "the newest release; the same as now"
+    else:
+        why = f"the newest release; there now: {environment.pil_version or 'none'}"
+    return Reason(subject="Pillow", choice=release, why=why)
+
+
+def _source_reasons(sources: Sources) -> tuple[Reason, ...]:
+    official = Reason(
+        subject="official wheel",
+        choice=sources.pillow.filename,
+        why=f"every codec and fix of the release, byte for byte; sha256 {sources.pillow.sha256[:16]}…",
+    )
+    if sources.pillow_simd is None:
+        return (official,)
+    return (
+        official,
+        Reason(
+            subject="kernels from",
+            choice=sources.pillow_simd.filename,
+            why=f"patched to stand in front of the release; sha256 {sources.pillow_simd.sha256[:16]}…",
+        ),
+    )
+
+
+def _kernels_reason(tree: Tree, march: March) -> Reason:
+    names = ", ".join(kernel.name for kernel in tree.kernels) or "none"
+    isas = ", ".join(march.isas)
+    why = f"for {isas}; the best that the CPU has is picked at run time" if isas else "none exist here yet"
+    return Reason(subject="kernels", choice=names, why=why)
+
+
+def _compiler_why(request: Request, toolchain: Toolchain) -> str:
+    if request.compiler != "auto":
+        return "asked for by --compiler"
+    if toolchain.kind == "zig":
+        return "no working gcc or clang here; fetched from the package index, nothing installed"
+    return f"{toolchain.path} works"
+
+
+def _flags_why(march: March) -> str:
+    kernels = "; each kernel is compiled for its own instruction set" if march.isas else ""
+    return f"for the code between Pillow and the kernels{kernels}"
