@@ -146,7 +146,7 @@ _COMPILERS_ADD: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 
 # The clang that each minor release of zig 0.x carries (zig's release notes).
-_ZIG_CLANG = {9: 13, 10: 15, 11: 16, 12: 17, 13: 18, 14: 19, 15: 20, 16: 21}
+_ZIG_CLANG = {9: 13, 10: 15, 11: 16, 12: 17, 13: 18, 14: 19, 15: 20, 16: 21, 17: 22}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
