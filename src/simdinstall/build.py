@@ -196,7 +196,7 @@ def _provenance(
             "version": plan.toolchain.version,
             "identity": plan.toolchain.identity,
         },
-        "flags": {name: list(flags) for name, flags in built.flags.items()},
+        "flags": _flags(built),
         "abi": {"libc": plan.abi.libc, "glibc": plan.abi.glibc, "needed": list(built.needed)},
         "kernels": [
             {
@@ -211,6 +211,14 @@ def _provenance(
         ],
         "left_out": [{"kernel": left.kernel, "reason": left.reason} for left in left_out],
     }
+
+
+def _flags(built: library.Library) -> dict[str, Any]:
+    """The flags of all units, and what each has besides."""
+    everywhere = set.intersection(*(set(flags) for flags in built.flags.values()))
+    common = [flag for flag in next(iter(built.flags.values())) if flag in everywhere]
+    units = {name: [flag for flag in flags if flag not in everywhere] for name, flags in built.flags.items()}
+    return {"all": common, "units": units}
 
 
 def _simd_download(plan: Plan) -> dict[str, str] | None:

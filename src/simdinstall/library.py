@@ -14,7 +14,8 @@ import os
 import re
 import shutil
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from simdinstall import abi as abi_module
 from simdinstall.abi import Abi
 from simdinstall.cpu import March, compiler_flags
 from simdinstall.errors import BuildError, NoSpaceError
-from simdinstall.kernels import BASE_FLAGS, Catalogue, Fidelity, Kernel, Unit, units
+from simdinstall.kernels import BASE_FLAGS, ISA_FLAGS, Catalogue, Fidelity, Kernel, Unit, units
 from simdinstall.progress import Progress, silent
 from simdinstall.run import CommandFailed, Runner
 from simdinstall.run import run as run_command
@@ -120,14 +121,15 @@ def unit_flags(unit: Unit, toolchain: Toolchain, march: March) -> tuple[str, ...
     decides and forwards, which no instruction set makes faster, and C libraries that do
     not read the ISA mark (musl, glibc before 2.33) would let it crash.
     """
-    tuned = [
-        flag
-        for flag in compiler_flags(march, toolchain.kind, toolchain.version)
-        if flag.startswith("-mtune=")
-    ]
+    tuned = _tuning(march, toolchain)
     baseline = ("-march=x86-64",) if unit.isa is None and march.architecture == "x86_64" else ()
     defines = [f"-D{define}" for define in unit.defines]
     return (*BASE_FLAGS, *EXTRA_FLAGS, *baseline, *unit.cflags, *tuned, *defines)
+
+
+def _tuning(march: March, toolchain: Toolchain) -> list[str]:
+    flags = compiler_flags(march, toolchain.kind, toolchain.version)
+    return [flag for flag in flags if flag.startswith("-mtune=")]
 
 
 def compile_library(
@@ -165,26 +167,25 @@ def compile_library(
     named = f'-DSIMD_BUILD="{_c_string(_description(march, toolchain))}"'
 
     def compile_unit(unit: Unit) -> str:
-        extra = (named,) if unit.isa is None else ()
+        extra = (named,) if unit.isa is None else _prefix(unit, headers)
         flags = [*unit_flags(unit, toolchain, march), *extra, *includes]
         return builder.compile(f"{folder}/{unit.source}", f"{unit.name}.o", flags)
 
-    done = 0
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
-        pending = [pool.submit(compile_unit, unit) for unit in chosen]
-        try:
-            objects = []
-            for future in pending:
-                progress("compiling", done, len(pending))
-                objects.append(future.result())
-                done += 1
-        except BaseException:
-            # Without this, Ctrl-C would wait for compilations that have not begun.
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-        finally:
-            builder.write_log(f"{unit.name}.o" for unit in chosen)
-    progress("linking", done, len(pending))
+    def compile_header(unit: Unit) -> str:
+        flags = [*BASE_FLAGS, *EXTRA_FLAGS, *ISA_FLAGS[str(unit.isa)], *_tuning(march, toolchain)]
+        return builder.precompile("#include <immintrin.h>\n", f"{unit.isa}.h", flags)
+
+    headers: frozenset[str] = frozenset()
+    users = _worth_precompiling(chosen) if toolchain.kind == "gcc" else {}
+    # The longest first, so that no core waits for one at the end.
+    by_size = sorted(chosen, key=lambda u: (-(tree.kernels_dir / u.source).stat().st_size, u.name))
+    try:
+        headers = frozenset(_in_parallel(compile_header, list(users.values()), jobs))
+        _in_parallel(compile_unit, by_size, jobs, lambda n: progress("compiling", n, len(chosen)))
+    finally:
+        builder.write_log([*(f"{isa}.h" for isa in users), *(f"{unit.name}.o" for unit in chosen)])
+    objects = [f"{unit.name}.o" for unit in chosen]
+    progress("linking", len(chosen), len(chosen))
     builder.compile_text("", "empty.o")
     library = builder.link_library(objects, march.level, _needed(abi, builder.undefined(objects)))
     _check_library(library, abi, served, march.level, scratch)
@@ -196,6 +197,41 @@ def compile_library(
         flags={unit.name: unit_flags(unit, toolchain, march) for unit in chosen},
         needed=shape(library).needed,
     )
+
+
+def _in_parallel(
+    work: Callable[[Unit], str],
+    units_: Sequence[Unit],
+    jobs: int,
+    tell: Callable[[int], None] = lambda n: None,
+) -> list[str]:
+    """The results in the order of the units. The first failure ends what has not begun."""
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        pending = [pool.submit(work, unit) for unit in units_]
+        try:
+            results: list[str] = []
+            for future in pending:
+                tell(len(results))
+                results.append(future.result())
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+        return results
+
+
+def _worth_precompiling(chosen: Iterable[Unit]) -> dict[str, Unit]:
+    """One unit of each instruction set whose units would read gcc's largest header often.
+
+    <immintrin.h> takes gcc half a second, more than many kernels; read once and kept
+    precompiled, it costs each unit nothing. SSE4 kernels include a small part of it.
+    """
+    counted = Counter(unit.isa for unit in chosen)
+    return {unit.isa: unit for unit in chosen if unit.isa in ("avx2", "avx512") and counted[unit.isa] >= 3}
+
+
+def _prefix(unit: Unit, headers: frozenset[str]) -> tuple[str, ...]:
+    """The flags that bring it in: gcc takes the precompiled form where the flags agree, and reads the text elsewhere."""
+    return ("-include", f"{unit.isa}.h") if f"{unit.isa}.h" in headers else ()
 
 
 class _Builder:
@@ -213,6 +249,22 @@ class _Builder:
     def compile(self, source: str, output: str, flags: Sequence[str]) -> str:
         self._call(self._toolchain.compile_argv(source, output, flags), output)
         return output
+
+    def precompile(self, text: str, name: str, flags: Sequence[str]) -> str:
+        (self._scratch / name).write_text(text, encoding="utf-8")
+        self._call(
+            [
+                *self._toolchain.argv,
+                *self._toolchain.translate(flags),
+                "-x",
+                "c-header",
+                name,
+                "-o",
+                f"{name}.gch",
+            ],
+            name,
+        )
+        return name
 
     def compile_text(self, text: str, output: str) -> str:
         source = f"{output.removesuffix('.o')}.c"
