@@ -102,7 +102,7 @@ def test_processes(tmp_path: Path) -> None:
         (proc / pid / "comm").write_text("gunicorn\n")
     (proc / "10").mkdir()
     (proc / "self").mkdir()
-    assert list(map(str, processes_using(package, proc=proc))) == ["gunicorn (7)", "gunicorn (9)"]
+    assert list(map(str, processes_using(package, proc=proc))) == ["gunicorn (9)", "gunicorn (7)"]
     assert processes_using(package, proc=tmp_path / "none") == ()
 
 

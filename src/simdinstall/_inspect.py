@@ -1,5 +1,5 @@
 # This file has to run on every Python that a user may name, 2.7 too.
-# ruff: noqa: E402, UP036
+# ruff: noqa: UP036
 """What an interpreter says about itself, as one line of JSON.
 
 :mod:`simdinstall.interpreter` hands the text of this file to the target interpreter

@@ -24,8 +24,8 @@ QUERIES: Mapping[str, tuple[tuple[str, ...], re.Pattern[str]]] = {
 #: Seconds for one of these queries; they read a database from disk.
 PATIENCE = 20.0
 
-#: Seconds that the look into ``/proc`` may take: what it finds is a warning, no more.
-LOOK = 0.05
+#: Seconds of CPU time that the look into ``/proc`` may take: what it finds is a warning, no more.
+LOOK = 0.1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,14 +91,14 @@ def conda_packages(prefix: Path, files: frozenset[str]) -> dict[str, str]:
 def processes_using(folder: Path, *, proc: Path = Path("/proc")) -> tuple[Process, ...]:
     """The programs, as far as we may look, that have files below ``folder`` mapped.
 
-    Stops after :data:`LOOK` seconds.
+    The youngest come first; stops after :data:`LOOK` seconds.
     """
     wanted = os.fsencode(f"{folder.resolve()}/")
-    until = time.monotonic() + LOOK
+    until = time.thread_time() + LOOK
     found = []
     own = str(os.getpid())
     processes = [entry for entry in proc.iterdir() if entry.name.isdigit()] if proc.is_dir() else []
-    for entry in sorted(processes, key=lambda entry: int(entry.name)):
+    for entry in sorted(processes, key=lambda entry: int(entry.name), reverse=True):
         if entry.name == own:
             continue
         try:
@@ -107,6 +107,6 @@ def processes_using(folder: Path, *, proc: Path = Path("/proc")) -> tuple[Proces
                 found.append(Process(pid=int(entry.name), name=name))
         except OSError:
             continue
-        if time.monotonic() > until:
+        if time.thread_time() > until:
             break
     return tuple(found)
