@@ -56,7 +56,7 @@ class Build:
     """Something to measure: an interpreter and where it finds its Pillow.
 
     ``path`` is a folder with a ``PIL`` in it that goes before everything else, or ``None``
-    for whatever the interpreter itself finds. ``extra`` folders come after ``path``.
+    for whatever the interpreter itself finds. ``extra`` folders come after everything.
     ``level`` is given to the kernels as ``PILLOW_SIMD``. An ``isolated`` interpreter sees
     no variables and no user site.
     """
@@ -106,7 +106,7 @@ class Probe:
         except ChildEnded as end:
             raise ProbeDied(f"status {end.completed.returncode}", end.why) from None
         try:
-            self.hello = self.ask("hello", folder=str(self.folder))
+            self.hello = self.ask("hello", folder=str(self.folder), library=self.build.library)
         except BaseException:
             self.close(kindly=False)
             raise
@@ -114,8 +114,17 @@ class Probe:
     def _argv(self) -> list[str | Path]:
         flags = ["-I"] if self.build.isolated else []
         prefix = self.folder / "pycache"
-        paths = [*([self.build.path] if self.build.path else []), *self.build.extra]
-        return [self.build.python, *flags, "-X", f"pycache_prefix={prefix}", PROBE, *paths]
+        first = [self.build.path] if self.build.path else []
+        return [
+            self.build.python,
+            *flags,
+            "-X",
+            f"pycache_prefix={prefix}",
+            PROBE,
+            *first,
+            "--",
+            *self.build.extra,
+        ]
 
     def _environment(self) -> dict[str, str]:
         env = {key: value for key, value in self._environ.items() if not key.startswith("PILLOW_")}
@@ -287,6 +296,7 @@ class Operation:
     title: str
     pixels: int
     assets: tuple[str, ...]
+    remark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -429,7 +439,7 @@ def _calibrate(probe: Probe, effort: Effort) -> int | None:
 
 
 def difference(base: Probe, other: Probe) -> Difference:
-    """Run what is prepared in both once more and compare every pixel, in ``base``."""
+    """Compare what the first calls gave, pixel by pixel, in ``base``; before anything is timed."""
     with tempfile.TemporaryDirectory(dir=base.folder) as folder:
         path = str(Path(folder) / "outcome")
         other.ask("output", path=path)

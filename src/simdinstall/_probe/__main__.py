@@ -1,8 +1,8 @@
-"""Start the worker: ``python [-I] …/_probe [DIRECTORY …]``.
+"""Start the worker: ``python [-I] …/_probe [DIRECTORY …] -- [DIRECTORY …]``.
 
-Each DIRECTORY goes to the front of the module search path, so that ``import PIL`` finds
-the build below it. This package's own folder leaves the path again: nothing of ours may
-stand in the way of a module that the build or the interpreter wants.
+The first directories go to the front of the module search path, so that ``import PIL``
+finds the build below them; the others go to its end. This package's own folder leaves
+the path again: nothing of ours may stand in the way of a module that the build wants.
 """
 
 import importlib.util
@@ -14,8 +14,8 @@ def start() -> None:
     """Load this folder as a package called ``simdinstall_probe`` and hand over."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if entry != here and os.path.abspath(entry) != here]
-    front = sys.argv[1:]
-    sys.path[:0] = front
+    border = sys.argv.index("--")
+    sys.path[:] = [*sys.argv[1:border], *sys.path, *sys.argv[border + 1 :]]
     spec = importlib.util.spec_from_file_location(
         "simdinstall_probe",
         os.path.join(here, "__init__.py"),

@@ -40,6 +40,9 @@ ALPHA = {"LA": 1, "PA": 1, "La": 1, "RGBA": 3, "RGBa": 3}
 
 _POOL = 1 << 20
 
+#: Pixels above which a photograph repeats itself, because making one takes its time.
+_TILE_FROM = 8_000_000
+
 #: Contents that :func:`pixels` knows.
 CONTENTS = ("photo", "noise", "extremes", "graphics", "gradient", "flat")
 
@@ -105,6 +108,8 @@ def photo(width: int, height: int, bands: int, seed: int = 1) -> bytes:
     The parts add up to at most 255: 90 for a wave that slants over the picture, 70 for
     one from top to bottom, 15 for noise, 80 for objects.
     """
+    if width * height > _TILE_FROM:
+        return _tiled(width, height, bands, photo(-(-width // 4), -(-height // 4), bands, seed))
     draw = random.Random(seed)
     size = width * bands
     slant = 61
@@ -148,6 +153,13 @@ def photo(width: int, height: int, bands: int, seed: int = 1) -> bytes:
             row[place:end] = value * (end - place)
         rows.append(bytes(row))
     return b"".join(rows)
+
+
+def _tiled(width: int, height: int, bands: int, tile: bytes) -> bytes:
+    """A very large picture, four times four of a smaller one."""
+    line = -(-width // 4) * bands
+    rows = [(tile[y : y + line] * 4)[: width * bands] for y in range(0, len(tile), line)]
+    return b"".join((rows * 4)[:height])
 
 
 def graphics(width: int, height: int, bands: int, seed: int = 1) -> bytes:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
-from . import checks, machine, operations, outcome
+from . import checks, machine, operations, outcome, suites
 from .operations import Inputs, Operation, Unavailable
 from .trace import LEVELS, Trace, describe
 
@@ -38,6 +38,8 @@ class Worker:
         self._suites: dict[str, dict[str, Operation]] = {}
         self._call: Callable[[], Any] | None = None
         self._folder = ""
+        self._library = "pillow"
+        self._first: list[outcome.Part] | None = None
         self._pixels = operations.Store()
 
     def serve(self, lines: Iterator[str]) -> None:
@@ -67,15 +69,18 @@ class Worker:
             self._looked = True
         return self._trace
 
-    def do_hello(self, folder: str = "") -> Answer:
-        """Who this is: interpreter, PIL, its features and kernels. ``folder`` holds assets."""
+    def do_hello(self, folder: str = "", library: str = "pillow") -> Answer:
+        """Who this is: interpreter, library, its kernels. ``folder`` holds assets."""
         self._folder = folder
+        self._library = library
+        common = {"python": sys.version.split()[0], "pid": os.getpid(), "trace": {}}
+        if library != "pillow":
+            return {**common, **suites.hello(library)}
         import PIL
         from PIL import Image
 
         return {
-            "python": sys.version.split()[0],
-            "pid": os.getpid(),
+            **common,
             "pil": PIL.__version__,
             "path": os.path.dirname(PIL.__file__ or ""),
             "core": getattr(Image.core, "__file__", ""),
@@ -126,7 +131,7 @@ class Worker:
 
     def _suite(self, suite: str) -> dict[str, Operation]:
         if suite not in self._suites:
-            self._suites[suite] = {operation.name: operation for operation in operations.catalogue(suite)}
+            self._suites[suite] = suites.catalogue(suite, self._library)
         return self._suites[suite]
 
     def do_catalogue(self, suite: str) -> Answer:
@@ -139,6 +144,7 @@ class Worker:
                     "title": operation.title,
                     "pixels": operation.pixels,
                     "assets": operation.assets,
+                    "remark": operation.remark,
                 }
                 for operation in self._suite(suite).values()
             ]
@@ -146,7 +152,7 @@ class Worker:
 
     def do_prepare(self, suite: str, name: str) -> Answer:
         """Make the inputs, run once, say what came out and which kernels served it."""
-        self._call = None
+        self._call = self._first = None
         operation = self._suite(suite)[name]
         inputs = Inputs(self._folder, self._pixels)
         call = operation.prepare(inputs)
@@ -158,8 +164,9 @@ class Worker:
         seconds = (time.process_time_ns() - start) / 1e9
         served = trace.served() if trace else []
         found = outcome.parts(value)
-        self._call = call
+        self._call, self._first = call, found
         return {
+            "remark": operation.remark,
             "seconds": seconds,
             "served": served,
             "digest": outcome.digest(found),
@@ -170,6 +177,7 @@ class Worker:
     def do_time(self, calls: int) -> Answer:
         """CPU seconds and page faults of so many calls in a row."""
         call = self._prepared()
+        self._first = None
         repeat = range(calls)
         collecting = gc.isenabled()
         gc.disable()
@@ -192,22 +200,27 @@ class Worker:
             raise RuntimeError("nothing is prepared")
         return self._call
 
+    def _outcome(self) -> list[outcome.Part]:
+        """What the first call gave: later ones may start from what it left behind."""
+        if self._first is None:
+            raise RuntimeError("the outcome is gone: compare before timing")
+        return self._first
+
     def do_output(self, path: str) -> Answer:
-        """Run once and leave what came out in a file, for ``compare`` in another build."""
+        """Leave what came out in a file, for ``compare`` in another build."""
         with open(path, "wb") as file:
-            file.write(outcome.pack(outcome.parts(self._prepared()())))
+            file.write(outcome.pack(self._outcome()))
         return {}
 
     def do_compare(self, path: str) -> Answer:
-        """Run once and compare with the file that another build left."""
+        """Compare what came out with the file that another build left."""
         with open(path, "rb") as file:
             theirs = outcome.unpack(file.read())
-        ours = outcome.parts(self._prepared()())
-        return outcome.to_json(outcome.compare(ours, theirs))
+        return outcome.to_json(outcome.compare(self._outcome(), theirs))
 
     def do_release(self) -> Answer:
         """Forget what was prepared."""
-        self._call = None
+        self._call = self._first = None
         gc.collect()
         return {}
 
