@@ -11,11 +11,34 @@ from pathlib import Path
 
 import fronted
 import pytest
+from packaging.tags import sys_tags
 
 from simdinstall import kernels as catalogue_of_kernels
+from simdinstall.fetch import Download, Fetcher
+from simdinstall.kernels import Fidelity
+from simdinstall.tree import lay_out
 
 #: The Pillow under test; set the variable to test the kernels in front of another release.
 RELEASE = os.environ.get("SIMDINSTALL_TEST_PILLOW", "13.0.0")
+PILLOW_SIMD = "12.1.1.post0"
+FIDELITY: Fidelity = "exact" if os.environ.get("SIMDINSTALL_TEST_FIDELITY") == "exact" else "bounded"
+
+
+def sources(cache: Path) -> tuple[Download, Download]:
+    """The official wheel of the release under test for this interpreter, and Pillow-SIMD's sdist.
+
+    From the index that pip is configured for, or from the folder that
+    ``SIMDINSTALL_TEST_WHEELS`` names if they are there.
+    """
+    environ = dict(os.environ)
+    if given := environ.get("SIMDINSTALL_TEST_WHEELS"):
+        environ |= {"PIP_FIND_LINKS": given, "PIP_NO_INDEX": "1"}
+    fetcher = Fetcher(cache=cache, environ=environ)
+    tags = [str(tag) for tag in sys_tags()]
+    try:
+        return fetcher.wheel("pillow", RELEASE, tags), fetcher.sdist("pillow-simd", PILLOW_SIMD)
+    finally:
+        fetcher.close()
 
 
 @pytest.fixture(scope="session")
@@ -25,13 +48,23 @@ def simd(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         pytest.skip("needs x86-64 and gcc")
     assert request.config.cache is not None
     cache = Path(request.config.cache.mkdir("pillow"))
+    wheel, sdist = sources(cache)
     folder = tmp_path_factory.mktemp("fronted")
     catalogue = catalogue_of_kernels.load()
-    kernels = catalogue_of_kernels.select(
-        catalogue, fidelity="bounded", isas=catalogue_of_kernels.ISAS, origins=["simdinstall"]
+    isas = catalogue_of_kernels.ISAS
+    tree = lay_out(
+        sdist, release=RELEASE, catalogue=catalogue, fidelity=FIDELITY, isas=isas, into=folder / "tree"
     )
-    library = fronted.compile_library(folder / "build", release=RELEASE, catalogue=catalogue, kernels=kernels)
-    fronted.lay_out(folder, fronted.official_wheel(RELEASE, cache), library)
+    assert not tree.left_out
+    library = fronted.compile_library(
+        folder / "build",
+        header=fronted.abi_header(wheel.path, RELEASE, catalogue),
+        tree=tree,
+        catalogue=catalogue,
+        fidelity=FIDELITY,
+        cache=cache,
+    )
+    fronted.lay_out(folder, wheel.path, library)
     shutil.copy(folder / "build" / "libpeek.so", folder / "PIL")
     assert "PIL" not in sys.modules, "a test imported PIL before the kernels were in front of it"
     sys.path.insert(0, str(folder))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import sysconfig
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,77 +20,67 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from simdinstall import abi
 from simdinstall import kernels as catalogue_of_kernels
-from simdinstall.kernels import BASE_FLAGS, ISAS, Catalogue, Fidelity, Kernel
+from simdinstall.kernels import BASE_FLAGS, ISAS, Catalogue, Fidelity
+from simdinstall.tree import Tree
 
 HERE = Path(__file__).parent
 LEVELS = ("none", *ISAS)
 EXTENSION = f"_imaging{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
-def official_wheel(release: str, cache: Path) -> Path:
-    """Pillow's wheel of that release for this interpreter.
-
-    Taken from the folder named by ``SIMDINSTALL_TEST_WHEELS`` if it is there, else
-    downloaded by pip into ``cache``.
-    """
-    tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    pattern = f"pillow-{release}-{tag}-{tag}-manylinux*x86_64.whl"
-    folders = [cache / f"wheels-{tag}"]
-    if given := os.environ.get("SIMDINSTALL_TEST_WHEELS"):
-        folders.insert(0, Path(given))
-    for folder in folders:
-        if found := sorted(folder.glob(pattern)):
-            return found[0]
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-    subprocess.run([*pip, "--only-binary=:all:", "-d", folders[-1], f"pillow=={release}"], check=True)
-    return sorted(folders[-1].glob(pattern))[0]
-
-
-def abi_header(release: str, catalogue: Catalogue) -> str:
-    """The text of ``pillow_abi.h`` for that release."""
-    number = [int(part) for part in release.split(".")]
-    lines = [
-        f'#define PILLOW_RELEASE "{release}"',
-        f"#define PILLOW_RELEASE_NUMBER {number[0] * 10000 + number[1] * 100 + number[2]}",
-    ]
-    for function in catalogue.functions:
-        variant = max(function.prototypes.values()) if number[0] >= 13 else min(function.prototypes.values())
-        lines.append(f"#define PILLOW_PROTOTYPE_{function.name} {variant}")
-    return "\n".join(lines) + "\n" + (HERE / "abi_by_hand.h").read_text()
+def abi_header(wheel: Path, release: str, catalogue: Catalogue) -> str:
+    """The text of ``pillow_abi.h`` for the extension in that wheel."""
+    with zipfile.ZipFile(wheel) as packed:
+        extension = packed.read(f"PIL/{EXTENSION}")
+    return abi.header(abi.read(extension), catalogue.functions, release=release)
 
 
 def compile_library(
     into: Path,
     *,
-    release: str,
+    header: str,
+    tree: Tree,
     catalogue: Catalogue,
-    kernels: Sequence[Kernel],
     isas: Sequence[str] = ISAS,
     fidelity: Fidelity = "bounded",
-    pillow_simd: Path | None = None,
     compiler: Sequence[str] = ("gcc",),
     extra: Sequence[str] = (),
+    cache: Path | None = None,
 ) -> Path:
-    """Compile ``libpillow_simd.so`` and ``libpeek.so`` into a folder; give the former."""
+    """Compile ``libpillow_simd.so`` and ``libpeek.so`` into a folder; give the former.
+
+    Objects are kept in ``cache`` by the hash of what the preprocessor makes of them, so
+    that a change costs only the compilation of what it changes. Warnings are errors.
+    """
     into.mkdir(parents=True, exist_ok=True)
-    sources = catalogue_of_kernels.sources_dir()
-    (into / "pillow_abi.h").write_text(abi_header(release, catalogue))
-    include = [f"-I{into}", f"-I{sources}", f"-I{sources / 'pillow_simd'}"]
-    if pillow_simd:
-        include.append(f"-I{pillow_simd}")
+    (into / "pillow_abi.h").write_text(header)
+    include = [f"-I{into}", *(f"-I{folder}" for folder in tree.include_dirs)]
+    version = _output([*compiler, "--version"])
     objects = []
-    for unit in catalogue_of_kernels.units(catalogue, kernels, isas, fidelity):
-        objects.append(into / f"{unit.name}.o")
-        defines = [f"-D{define}" for define in unit.defines]
-        compile_ = [*compiler, *BASE_FLAGS, "-Werror", *unit.cflags, *extra, *defines, *include]
-        subprocess.run([*compile_, "-c", sources / unit.source, "-o", objects[-1]], check=True)
+    for unit in catalogue_of_kernels.units(catalogue, tree.kernels, isas, fidelity):
+        flags = [*BASE_FLAGS, "-Werror", *unit.cflags, *extra, *(f"-D{define}" for define in unit.defines)]
+        source = tree.kernels_dir / unit.source
+        text = _output([*compiler, *flags, *include, "-E", "-P", source])
+        key = hashlib.sha256("\0".join((version, *compiler, *flags, text)).encode()).hexdigest()
+        kept = (cache or into) / f"{unit.name}-{key[:16]}.o"
+        if not kept.exists():
+            new = into / f"{unit.name}.o"
+            subprocess.run([*compiler, *flags, *include, "-c", source, "-o", new], check=True)
+            shutil.copy(new, kept.with_suffix(f".{os.getpid()}"))
+            kept.with_suffix(f".{os.getpid()}").rename(kept)
+        objects.append(kept)
     library = into / "libpillow_simd.so"
     link = [*compiler, *extra, "-shared", "-Wl,-soname,libpillow_simd.so"]
     subprocess.run([*link, *objects, "-lm", "-o", library], check=True)
     peek = [*compiler, "-O1", "-fPIC", "-shared", *include]
     subprocess.run([*peek, HERE / "peek.c", "-o", into / "libpeek.so"], check=True)
     return library
+
+
+def _output(argv: Sequence[str | Path]) -> str:
+    return subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def lay_out(into: Path, wheel: Path, library: Path) -> Path:
