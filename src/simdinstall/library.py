@@ -230,7 +230,7 @@ def _worth_precompiling(chosen: Iterable[Unit]) -> dict[str, Unit]:
 
 
 def _prefix(unit: Unit, headers: frozenset[str]) -> tuple[str, ...]:
-    """The flags that bring it in: gcc takes the precompiled form where the flags agree, and reads the text elsewhere."""
+    """Flags that include it first; gcc takes the text instead where a unit's flags differ."""
     return ("-include", f"{unit.isa}.h") if f"{unit.isa}.h" in headers else ()
 
 
