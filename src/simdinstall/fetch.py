@@ -229,7 +229,7 @@ class Fetcher:
         releases = self._releases(project)
         found = releases.get(wanted, [])
         if not found:
-            near = _near(wanted, releases)
+            near = _near(wanted, (v for v, files in releases.items() if any(f.yanked is None for f in files)))
             raise FetchError(
                 f"there is no {project} {version}" + (" in the cache" if self._offline else ""),
                 why="; ".join((f"near it there are {', '.join(near)}", *self._troubles))
@@ -376,6 +376,7 @@ class Fetcher:
             staged,
             hashes=hashes,
             part=partial / f"{key}.part",
+            name=file.filename,
             progress=self._progress,
         )
         if "sha256" not in hashes and not file.is_local:

@@ -241,6 +241,7 @@ def download(
     *,
     hashes: Mapping[str, str],
     part: Path,
+    name: str = "",
     progress: Progress = silent,
     limit_bytes: int = LIMIT_BYTES,
 ) -> str:
@@ -249,16 +250,17 @@ def download(
     ``hashes`` are the index's, by name; all that hashlib knows are checked. The body
     grows in ``part``, which is left when the transfer is cut off and gone on with next
     time, if a hash or the server's validators can tell that it is the same file.
-    ``progress`` gets bytes.
+    ``progress`` gets bytes; it and errors call the file ``name`` (default: as ``into``).
 
     Raises FetchError when the file cannot be had, when its hash is wrong twice (``part``
     is removed), or when it is larger than ``limit_bytes``; OSError when it cannot be
     stored (with a full disk ``part`` is removed).
     """
+    name = name or into.name
     mismatch = ""
     for _ in range(2):
         try:
-            digests = _complete(session, url, part, hashes, progress, limit_bytes, into.name)
+            digests = _complete(session, url, part, hashes, progress, limit_bytes, name)
         except _TooLarge:
             _discard(part)
             raise
@@ -269,7 +271,7 @@ def download(
             return digests["sha256"]
         _discard(part)
     raise FetchError(
-        f"{into.name} is not the file that the index promises",
+        f"{name} is not the file that the index promises",
         why=mismatch,
         hint="a proxy or mirror has altered it; try another index, or again later",
     )
@@ -401,7 +403,8 @@ def _transfer(
             writer = _Writer(target, hashes, progress, limit, name, total)
             if offset:
                 writer.take_over()
-            for chunk in response.iter_raw(_CHUNK):
+            # As it comes: what is gathered into larger pieces is lost with the connection.
+            for chunk in response.iter_raw():
                 writer.write(chunk)
         if total is not None and writer.done != total:
             raise _Again(f"the connection ended after {writer.done} of {total} bytes")
