@@ -62,6 +62,7 @@ class Kernel:
     cflags: tuple[str, ...]
     pillow: str
     pillow_simd: str
+    supersedes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,15 +155,20 @@ def select(
     isas: Iterable[str],
     origins: Iterable[Origin] = ("pillow-simd", "simdinstall"),
 ) -> tuple[Kernel, ...]:
-    """The kernels that a library of that fidelity and those instruction sets can hold."""
+    """The kernels that a library of that fidelity and those instruction sets holds.
+
+    A kernel that another of them supersedes would never run and is not among them.
+    """
     wanted, from_ = frozenset(isas), frozenset(origins)
-    return tuple(
+    possible = tuple(
         kernel
         for kernel in catalogue.kernels
         if kernel.origin in from_
         and wanted.intersection(kernel.isas)
         and (fidelity == "bounded" or kernel.fidelity == "exact")
     )
+    superseded = frozenset(name for kernel in possible for name in kernel.supersedes)
+    return tuple(kernel for kernel in possible if kernel.name not in superseded)
 
 
 def units(
@@ -239,6 +245,7 @@ def _kernel(name: str, entry: Mapping[str, object]) -> Kernel:
         cflags=_strings(entry.get("cflags", ())),
         pillow=str(entry.get("pillow", "")),
         pillow_simd=str(entry.get("pillow_simd", "")),
+        supersedes=_strings(entry.get("supersedes", ())),
     )
 
 
