@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from extensions import SOURCE, compile_extension
 
+from extensions import SOURCE, compile_extension
 from simdinstall import abi, kernels
 from simdinstall.abi import Abi
 from simdinstall.errors import BuildError

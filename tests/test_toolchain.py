@@ -26,7 +26,7 @@ SCRIPTS = {
     + f'for a; do [ "$a" = -shared ] && {{ echo "cannot find ld" >&2; exit 1; }}; done\n'
     f'exec {GCC} "$@"\n',
     "another-machine": SAYS_GCC + f'{GCC} "$@" || exit\n'
-    'case "$*" in *" -o probe.so") printf "\\267" | dd of=probe.so bs=1 seek=18 conv=notrunc 2>/dev/null;; esac\n',
+    'case "$*" in *" -o probe.so") printf "\\267" | dd of=probe.so bs=1 seek=18 conv=notrunc 2>&-;; esac\n',
     "silent": "exit 3\n",
     "works": f'exec {GCC} "$@"\n',
 }

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_pillow
 from installer.sources import WheelFile
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+import small_pillow
 from simdinstall import wheel
 from simdinstall.errors import BuildError
 from simdinstall.wheel import EARLIEST

@@ -59,16 +59,17 @@ def build(
     store: Store,
     run: Runner = run_command,
     progress: Progress = silent,
+    catalogue: Catalogue | None = None,
 ) -> Wheel:
     """The wheel that a plan asks for, from the cache if the same was built before.
 
     The log of the compiler lies beside the wheel in the cache, after a failure in its
     folder ``logs``. Raises BuildError and NoSpaceError, and what :class:`Store` raises.
     """
-    catalogue = kernels.load()
+    catalogue = catalogue or kernels.load()
     chosen, ruled_out = fit(plan.tree, plan.abi, catalogue)
     missing = tuple(dict.fromkeys((*plan.tree.left_out, *ruled_out)))
-    own_key = key(plan)
+    own_key = key(plan, catalogue)
 
     def make(folder: Path) -> None:
         log = _fresh_log(store, own_key)
@@ -106,12 +107,12 @@ def build(
     return replace(found, repaired=entry.repaired, log=entry.path / "build.log")
 
 
-def key(plan: Plan) -> str:
+def key(plan: Plan, catalogue: Catalogue | None = None) -> str:
     """The hash of everything that the bytes of the wheel depend on.
 
     It is made of hashes that are known beforehand: nothing is compiled or unpacked.
     """
-    chosen, _ = fit(plan.tree, plan.abi, kernels.load())
+    chosen, _ = fit(plan.tree, plan.abi, catalogue or kernels.load())
     return digest(
         {
             "format": FORMAT,
@@ -196,7 +197,7 @@ def _provenance(
             "version": plan.toolchain.version,
             "identity": plan.toolchain.identity,
         },
-        "flags": _flags(built),
+        "flags": told_flags(built),
         "abi": {"libc": plan.abi.libc, "glibc": plan.abi.glibc, "needed": list(built.needed)},
         "kernels": [
             {
@@ -213,8 +214,8 @@ def _provenance(
     }
 
 
-def _flags(built: library.Library) -> dict[str, Any]:
-    """The flags of all units, and what each has besides."""
+def told_flags(built: library.Library) -> dict[str, Any]:
+    """What provenance tells of flags: those of all units, and what each has besides."""
     everywhere = set.intersection(*(set(flags) for flags in built.flags.values()))
     common = [flag for flag in next(iter(built.flags.values())) if flag in everywhere]
     units = {name: [flag for flag in flags if flag not in everywhere] for name, flags in built.flags.items()}
