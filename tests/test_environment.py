@@ -480,6 +480,38 @@ def test_user_site(tmp_path: Path) -> None:
     assert [owner.in_target for owner in env.owners if owner.site == user] == [True]
 
 
+def test_a_user_site_that_is_yet_to_be_made(tmp_path: Path) -> None:
+    # The system's site may not be written to; its Pillow is there and stays.
+    lib = tmp_path / "usr" / "lib" / "python3.12"
+    install(lib / "site-packages", "pillow", "12.2.0")
+    user = tmp_path / "home" / "site-packages"
+    answer = small_pillow.answer(
+        tmp_path / "usr",
+        user_site=str(user),
+        user_site_enabled=True,
+        pil={
+            "origin": str(lib / "site-packages" / "PIL" / "__init__.py"),
+            "folders": [str(lib / "site-packages" / "PIL")],
+        },
+    )
+    python = small_pillow.script_python(tmp_path / "python3", answer)
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    (lib / "site-packages").chmod(0o555)
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 65534, -1)
+    with unprivileged():
+        env = inspect(python)
+    (lib / "site-packages").chmod(0o755)
+    assert (env.scope, env.site) == ("user", user)
+    assert env.state == State.NONE
+    assert env.pil_version == "12.2.0"
+    assert env.shadowed_by is None
+    assert env.writable
+    assert codes(env) == ["outside"]
+    assert env.replaced == ()
+
+
 def test_user_site_that_is_switched_off(tmp_path: Path) -> None:
     series = f"python{sys.version_info[0]}.{sys.version_info[1]}"
     user = tmp_path / "lib" / series / "site-packages"

@@ -569,6 +569,8 @@ class _Look:
     def _shadow(self) -> Path | None:
         """The first PIL on the path before the target's."""
         wanted = set(map(_real, self.targets))
+        if wanted.isdisjoint(map(_real, self.facts.path)):
+            return None  # The folder is yet to be made: where it will come is not to be seen.
         for entry in self.facts.path:
             if _real(entry) in wanted:
                 return None
@@ -580,8 +582,9 @@ class _Look:
 
     def warn(self, environ: Mapping[str, str], proc: Path) -> None:
         """Note what has no part in the state, but should be known."""
+        settled = self.state in {State.CONDA, State.SYSTEM_PACKAGE, State.EDITABLE}
         for owner in self.owners:
-            if not owner.in_target and self.scope != "system" and self.state != State.CONDA:
+            if not (owner.in_target or settled):
                 self.find("outside", f"{owner} in {owner.site} is outside of the target and stays as it is")
         for entry in filter(None, environ.get("PYTHONPATH", "").split(os.pathsep)):
             if any(os.access(Path(entry) / name, os.F_OK) for name in ("PIL", "PIL.py")):
