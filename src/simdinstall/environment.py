@@ -621,6 +621,10 @@ def _python_version(package: Path) -> str | None:
     return found[1] if found else None
 
 
+#: What stands before a version only if that is the end of a longer one.
+_IN_A_NUMBER = frozenset(b"%d" % digit for digit in range(10)) | {b"."}
+
+
 def _core_version(core: Path, expected: str) -> str | None:
     """The version that a compiled core will say it is, read from its string constants.
 
@@ -633,8 +637,12 @@ def _core_version(core: Path, expected: str) -> str | None:
         data = core.read_bytes()
     except OSError:
         return None
-    if re.search(rb"(?<![\d.])" + re.escape(expected.encode()) + rb"\0", data):
-        return expected
+    # Plain searches: a regular expression takes a hundred times as long over these megabytes.
+    at = data.find(expected.encode() + b"\0")
+    while at >= 0:
+        if data[at - 1 : at] not in _IN_A_NUMBER:
+            return expected
+        at = data.find(expected.encode() + b"\0", at + 1)
     end = data.find(b"\0PILLOW_VERSION\0")
     start = data.rfind(b"\0", 0, end) + 1 if end > 0 else 0
     candidate = data[start:end] if end > 0 else b""
