@@ -34,6 +34,9 @@ from simdinstall.plan import Request
 from simdinstall.progress import TerminalProgress, stderr_console
 from simdinstall.store import Store, default_root
 
+#: Columns of text that goes to a file or a pipe, where nobody knows how wide is wide.
+WIDTH_OF_FILES = 120
+
 
 class Output:
     """Where results go: a person's text or a program's JSON, never both."""
@@ -41,7 +44,9 @@ class Output:
     def __init__(self, arguments: Namespace) -> None:
         self.json: bool = getattr(arguments, "json", False)
         self.verbose: bool = getattr(arguments, "verbose", False)
-        self.console = Console(soft_wrap=False, highlight=False)
+        self.console = Console(highlight=False)
+        if not self.console.is_terminal and "COLUMNS" not in os.environ:
+            self.console.width = WIDTH_OF_FILES
 
     def show(self, text: RenderableType) -> None:
         """Print for a person; nothing when JSON is wanted."""
@@ -123,17 +128,20 @@ def _tell_recovery(recovery: install.Recovery | None) -> None:
         )
 
 
+def _require_answer(arguments: Namespace) -> None:
+    """UsageError, before any work, when a question will come that nobody can answer."""
+    if arguments.yes or (not arguments.json and sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    raise UsageError(
+        "nobody can be asked whether to go on",
+        why="--json was given" if arguments.json else "stdin or stderr is no terminal",
+        hint="say it beforehand with --yes, or look first with --dry-run",
+    )
+
+
 def _agreed(arguments: Namespace, question: str) -> bool:
-    """Ask once. UsageError when there is nobody to ask."""
-    if arguments.yes:
-        return True
-    if arguments.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError(
-            "nobody can be asked whether to go on",
-            why="stdin or stderr is no terminal" if not arguments.json else "--json was given",
-            hint="say it beforehand with --yes",
-        )
-    return Confirm.ask(question, console=stderr_console(), default=True)
+    """Ask once, unless --yes has answered."""
+    return arguments.yes or Confirm.ask(question, console=stderr_console(), default=True)
 
 
 # ---------------------------------------------------------------- the commands
@@ -141,6 +149,8 @@ def _agreed(arguments: Namespace, question: str) -> bool:
 
 def _install(arguments: Namespace, output: Output) -> int:
     request = _request(arguments)
+    if not (arguments.check or arguments.dry_run):
+        _require_answer(arguments)
     target, recovery = _target(arguments)
     _tell_recovery(recovery)
     with _scratch() as scratch:
@@ -194,6 +204,7 @@ def _wheel(arguments: Namespace, output: Output) -> int:
 
 
 def _rollback(arguments: Namespace, output: Output) -> int:
+    _require_answer(arguments)
     target, recovery = _target(arguments)
     _tell_recovery(recovery)
     before = install.status(target)

@@ -109,15 +109,13 @@ class Status:
     @property
     def march(self) -> str | None:
         """What the build was made for, as its provenance says."""
-        return self._said("march")
+        march = (self.provenance or {}).get("march")
+        return march.get("name") if isinstance(march, dict) else None
 
     @property
     def fidelity(self) -> str | None:
         """``exact`` or ``bounded``, as its provenance says."""
-        return self._said("fidelity")
-
-    def _said(self, key: str) -> str | None:
-        value = (self.provenance or {}).get(key)
+        value = (self.provenance or {}).get("fidelity")
         return value if isinstance(value, str) else None
 
 
