@@ -102,6 +102,7 @@ def test_bits_are_counted() -> None:
 
 def test_the_machine_moves_bytes() -> None:
     assert machine.bandwidth(1 << 20, 2) > 1e6
+    assert [size for size, _ in machine.bandwidths()] == list(machine.SIZES)
     assert 0 <= machine.fault_cost(1 << 20, 3) < 1e-3
 
 

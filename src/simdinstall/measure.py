@@ -297,6 +297,7 @@ class Operation:
     pixels: int
     assets: tuple[str, ...]
     remark: str = ""
+    whole: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

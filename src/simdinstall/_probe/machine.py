@@ -9,15 +9,28 @@ import time
 _MIB = 1 << 20
 
 
-def bandwidth(size: int = 64 * _MIB, rounds: int = 7) -> float:
-    """Bytes per CPU second of a plain copy, read and written bytes both counted; the best of some."""
-    source, target = memoryview(bytearray(b"\x01" * size)), memoryview(bytearray(size))
+#: Bytes in use, read and written together, for which the bandwidth is measured: what fits
+#: into the caches of today's cores, and what does not.
+SIZES = (128 << 10, 1 << 20, 8 << 20, 32 << 20, 128 << 20)
+
+
+def bandwidth(size: int, rounds: int = 7) -> float:
+    """Bytes per CPU second of a plain copy that uses ``size`` bytes in all; the best of some."""
+    half = size // 2
+    source, target = memoryview(bytearray(b"\x01" * half)), memoryview(bytearray(half))
+    calls = range(max(1, 4 * _MIB // size))
     best = float("inf")
     for _ in range(rounds):
         start = time.process_time_ns()
-        target[:] = source
-        best = min(best, (time.process_time_ns() - start) / 1e9)
-    return 2 * size / best
+        for _ in calls:
+            target[:] = source
+        best = min(best, (time.process_time_ns() - start) / 1e9 / len(calls))
+    return size / best
+
+
+def bandwidths() -> list[tuple[int, float]]:
+    """Bytes in use and bytes per CPU second, for all of :data:`SIZES`."""
+    return [(size, bandwidth(size)) for size in SIZES]
 
 
 def fault_cost(size: int = 32 * _MIB, rounds: int = 5) -> float:

@@ -27,7 +27,8 @@ class Operation(NamedTuple):
 
     ``group`` and ``title`` are what the table shows, ``pixels`` what "Mpx/s" counts.
     ``needs`` names a module besides PIL, ``assets`` the encoded files it reads, ``remark``
-    how another library's algorithm differs from Pillow's.
+    how another library's algorithm differs from Pillow's. ``whole``: it reads all of its
+    inputs and writes all of its output, so that moving those bytes is the least it takes.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Operation(NamedTuple):
     needs: str = ""
     assets: tuple[str, ...] = ()
     remark: str = ""
+    whole: bool = True
 
 
 class Store:

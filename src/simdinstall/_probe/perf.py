@@ -171,6 +171,7 @@ def perf(size: tuple[int, int] = _SIZE) -> Iterator[Operation]:
             count,
             lambda inputs: prepare(inputs, *arguments),
             assets=tuple(assets),
+            whole=group != "Crop",
         )
 
     for scale in (0.01, 0.125, 0.8, 2.14):

@@ -18,6 +18,20 @@ TINY, SMALL, MIDDLE, LARGE, HUGE = (32, 32), (640, 427), (1280, 853), (2560, 160
 FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
+#: Groups, and beginnings of titles, of what leaves a part of its inputs alone.
+_PARTIAL = (
+    "Draw",
+    "Pipeline",
+    "crop",
+    "getbbox",
+    "getcolors",
+    "RGB part",
+    "fit",
+    "fromarray",
+    "JPEG 2560x1600, d",
+)
+
+
 class _Pil:
     """The submodules of PIL, imported when an operation first needs them."""
 
@@ -37,8 +51,16 @@ def _row(
     needs: str = "",
     assets: tuple[str, ...] = (),
 ) -> Operation:
+    whole = group not in _PARTIAL and not title.startswith(_PARTIAL) and "nearest" not in title
     return Operation(
-        f"wide/{group.lower()}/{title}", group, title, size[0] * size[1], prepare, needs=needs, assets=assets
+        f"wide/{group.lower()}/{title}",
+        group,
+        title,
+        size[0] * size[1],
+        prepare,
+        needs=needs,
+        assets=assets,
+        whole=whole,
     )
 
 
@@ -226,9 +248,10 @@ def _compositing() -> Iterator[Operation]:
 
 _PAIRS = (
     ("RGB", "L"), ("L", "RGB"), ("RGB", "RGBA"), ("RGBA", "RGB"), ("L", "RGBA"), ("RGBA", "L"),
-    ("LA", "RGBA"), ("RGBA", "LA"), ("RGBA", "RGBa"), ("RGBa", "RGBA"), ("RGB", "CMYK"), ("CMYK", "RGB"), ("RGB", "YCbCr"),
-    ("YCbCr", "RGB"), ("RGB", "HSV"), ("HSV", "RGB"), ("1", "L"), ("L", "1"), ("P", "RGB"), ("P", "RGBA"),
-    ("I;16", "I"), ("I;16", "L"), ("L", "F"), ("F", "L"), ("L", "I"), ("I", "L"), ("RGB", "F"),
+    ("LA", "RGBA"), ("RGBA", "LA"), ("RGBA", "RGBa"), ("RGBa", "RGBA"), ("RGB", "CMYK"), ("CMYK", "RGB"),
+    ("RGB", "YCbCr"), ("YCbCr", "RGB"), ("RGB", "HSV"), ("HSV", "RGB"), ("1", "L"), ("L", "1"),
+    ("P", "RGB"), ("P", "RGBA"), ("I;16", "I"), ("I;16", "L"), ("L", "F"), ("F", "L"), ("L", "I"),
+    ("I", "L"), ("RGB", "F"),
 )  # fmt: skip
 _MATRIX = (0.412453, 0.357580, 0.180423, 0, 0.212671, 0.715160, 0.072169, 0, 0.019334, 0.119193, 0.950227, 0)
 
@@ -250,16 +273,16 @@ def _converting() -> Iterator[Operation]:
         group, "RGB to P, web palette, dithered", "RGB", SMALL, lambda image: lambda: image.convert("P")
     )
     yield _row(group, "RGB to LAB by a profile", SMALL, _lab)
-    for title, mode, method in (
-        ("RGB, median cut", "RGB", 0),
-        ("RGB, fast octree", "RGB", 2),
-        ("RGBA, fast octree", "RGBA", 2),
+    for title, mode, size, method in (
+        ("RGB, median cut", "RGB", (320, 213), 0),
+        ("RGB, fast octree", "RGB", SMALL, 2),
+        ("RGBA, fast octree", "RGBA", SMALL, 2),
     ):
 
         def quantize(image: Any, method: int = method) -> Call:
             return lambda: image.quantize(256, method)
 
-        yield _one("Quantize", title, mode, SMALL, quantize)
+        yield _one("Quantize", title, mode, size, quantize)
 
     def palette(image: Any) -> Call:
         colours = image.quantize(64, 2)

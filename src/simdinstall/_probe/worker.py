@@ -125,7 +125,7 @@ class Worker:
 
     def do_machine(self) -> Answer:
         """What moving bytes and touching fresh memory costs here."""
-        return {"bandwidth": machine.bandwidth(), "fault": machine.fault_cost()}
+        return {"bandwidth": machine.bandwidths(), "fault": machine.fault_cost()}
 
     # --- timed operations
 
@@ -145,6 +145,7 @@ class Worker:
                     "pixels": operation.pixels,
                     "assets": operation.assets,
                     "remark": operation.remark,
+                    "whole": operation.whole,
                 }
                 for operation in self._suite(suite).values()
             ]
