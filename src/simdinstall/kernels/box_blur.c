@@ -41,7 +41,7 @@
 #define PASSES_MAX 4
 
 /* Bytes of a row that make a stripe: a few cache lines. */
-#define STRIPE 256
+#define STRIPE 512
 #define STRIPE_COLUMNS (STRIPE / VEC_BYTES)
 
 /* What the rings of a stripe may take of the second-level cache. */
