@@ -261,6 +261,9 @@ def header(abi: Abi, functions: Iterable[Function], *, release: str) -> str:
     for name, values in abi.enums.items():
         lines += ["typedef enum {", *(f"    {key} = {value}," for key, value in values.items())]
         lines += [f"}} {name};", f"#define PILLOW_HAS_{name} 1", ""]
+    if "ModeID" not in abi.enums:
+        # Before Pillow 12.1 modes were text. No kernel fits then; what remains must compile.
+        lines += ["typedef enum { IMAGING_MODE_UNKNOWN } ModeID;", ""]
     for name in reversed(STRUCTS):
         if name in abi.struct_fields:
             lines += [*_struct(abi, name), ""]
