@@ -281,6 +281,11 @@ def state(move: Move) -> Where:
         return Where.DONE
     if inode(move.slot) == move.incoming or not move.slot.parent.exists():
         return Where.UNDONE
+    # A directory above the slot that was itself mirrored holds copies: then contents tell.
+    if move.digest is not None and digest(move.slot) == move.digest:
+        return Where.UNDONE
+    if move.digest is not None and digest(move.target) == move.digest:
+        return Where.DONE
     raise StateError(
         f"{move.target} was replaced by another program after an interrupted exchange",
         why=f"what simdinstall had put there is gone, and {move.slot} holds something else",

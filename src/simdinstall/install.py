@@ -404,7 +404,9 @@ def _explained(place: Place) -> Iterator[None]:
     except OSError as error:
         what = f"{error.filename or place.site}: {error.strerror or error}"
         undone = (
-            "everything was put back" if not place.journal.exists() else "run simdinstall again to undo it"
+            "everything was put back"
+            if not place.journal.exists()
+            else "run simdinstall again, which undoes or finishes it"
         )
         if error.errno in _FULL:
             raise NoSpaceError(

@@ -360,6 +360,8 @@ def carry_out(
                 notes = (*entry.notes, "directories were mirrored: this filesystem cannot exchange them")
                 entry = replace(entry, notes=notes)
             interrupts.raise_pending()
+            # The moves must not reach the disk later than the word that they count.
+            sync(place.state)
             committed = record("commit")
         except BaseException:
             # Should this process die in here, the journal must not say commit.
