@@ -18,14 +18,17 @@
 
 #if SIMD_LEVEL == SIMD_LEVEL_SSE4
 typedef __m128i vec;
+typedef __m128 vecf;
 #define LANES_OP(name) _mm_##name
 #define LANES_BITS(name) _mm_##name##_si128
 #elif SIMD_LEVEL == SIMD_LEVEL_AVX2
 typedef __m256i vec;
+typedef __m256 vecf;
 #define LANES_OP(name) _mm256_##name
 #define LANES_BITS(name) _mm256_##name##_si256
 #elif SIMD_LEVEL == SIMD_LEVEL_AVX512
 typedef __m512i vec;
+typedef __m512 vecf;
 #define LANES_OP(name) _mm512_##name
 #define LANES_BITS(name) _mm512_##name##_si512
 #else
@@ -137,6 +140,16 @@ v_and(vec a, vec b) {
     return LANES_BITS(and)(a, b);
 }
 
+LANES_INLINE vec
+v_or(vec a, vec b) {
+    return LANES_BITS(or)(a, b);
+}
+
+LANES_INLINE vec
+v_xor(vec a, vec b) {
+    return LANES_BITS(xor)(a, b);
+}
+
 /* 128-bit parts of a vector, and their loading and storing one by one. */
 #define VEC_PARTS (VEC_BYTES / 16)
 
@@ -192,7 +205,114 @@ v_permute32(vec a, vec order) {
 #endif
 }
 
+/* ------------------------------------------------------------------ floats */
+
+#define LANES_FLOAT(name, operation)         \
+    LANES_INLINE vecf name(vecf a, vecf b) { \
+        return LANES_OP(operation)(a, b);    \
+    }
+
+LANES_FLOAT(f_add, add_ps)
+LANES_FLOAT(f_mul, mul_ps)
+/* The second one if either is not a number. */
+LANES_FLOAT(f_min, min_ps)
+LANES_FLOAT(f_max, max_ps)
+
+LANES_INLINE vecf
+f_load(const float *p) {
+    return LANES_OP(loadu_ps)(p);
+}
+
+LANES_INLINE void
+f_store(float *p, vecf a) {
+    LANES_OP(storeu_ps)(p, a);
+}
+
+LANES_INLINE vecf
+f_set(float value) {
+    return LANES_OP(set1_ps)(value);
+}
+
+LANES_INLINE vecf
+f_from_int(vec a) {
+    return LANES_OP(cvtepi32_ps)(a);
+}
+
+/* Towards zero; INT32_MIN for what no 32-bit integer holds. */
+LANES_INLINE vec
+f_truncate(vecf a) {
+    return LANES_OP(cvttps_epi32)(a);
+}
+
+/* All bits of a 32-bit lane where a >= b. */
+LANES_INLINE vec
+f_at_least(vecf a, vecf b) {
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_movm_epi32(_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ));
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_GE_OQ));
+#else
+    return _mm_castps_si128(_mm_cmpge_ps(a, b));
+#endif
+}
+
+/* ------------------------------------------------------------------ in memory order */
+
+/* VEC_PIXELS unsigned bytes or 16-bit words to 32 bits each. Reads no further. */
+LANES_INLINE vec
+v_load_bytes(const void *p) {
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
+#else
+    int32_t four;
+    __builtin_memcpy(&four, p, 4);
+    return _mm_cvtepu8_epi32(_mm_cvtsi32_si128(four));
+#endif
+}
+
+LANES_INLINE vec
+v_load_words(const void *p) {
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
+#else
+    return _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)p));
+#endif
+}
+
+/* Four vectors of 32-bit lanes to bytes, with saturation. */
+LANES_INLINE vec
+v_narrow_to_bytes(vec a, vec b, vec c, vec d) {
+    vec packed = v_pack16(v_pack32(a, b), v_pack32(c, d));
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    const __m512i order =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_permutexvar_epi32(order, packed);
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+#else
+    return packed;
+#endif
+}
+
+/* Two vectors of 32-bit lanes to 16-bit words, with saturation. */
+LANES_INLINE vec
+v_narrow_to_words(vec a, vec b) {
+    vec packed = v_pack32(a, b);
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), packed);
+#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_permute4x64_epi64(packed, _MM_SHUFFLE(3, 1, 2, 0));
+#else
+    return packed;
+#endif
+}
+
 #undef LANES_BINARY
 #undef LANES_SHIFT
+#undef LANES_FLOAT
 
 #endif
