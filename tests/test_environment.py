@@ -102,6 +102,11 @@ def test_ours_needs_label_and_provenance(prefix: Path, site: Path) -> None:
     assert look(prefix).state == State.STOCK
 
 
+def test_provenance_without_the_label_is_not_ours(prefix: Path, site: Path) -> None:
+    install(site, version="13.0.0+other.1", extra={"simdinstall.json": b"{}"})
+    assert look(prefix).state == State.STOCK
+
+
 def test_core_of_ours_is_behind_a_loader(prefix: Path, site: Path) -> None:
     content = small_pillow.files("13.0.0") | {
         f"PIL/_imaging{SUFFIX}": b"\x7fELF loader",
@@ -179,6 +184,13 @@ def test_missing_byte_code_is_nothing(prefix: Path, site: Path) -> None:
     assert look(prefix).findings == ()
 
 
+def test_byte_code_that_nobody_recorded_is_nothing(prefix: Path, site: Path) -> None:
+    install(site)
+    (site / "PIL" / "__pycache__").mkdir()
+    (site / "PIL" / "__pycache__" / "Image.cpython-311.pyc").write_bytes(b"x")
+    assert look(prefix).findings == ()
+
+
 def test_an_altered_file_is_told(prefix: Path, site: Path) -> None:
     install(site)
     (site / "PIL" / "Image.py").write_text("changed by hand, and longer than before")
@@ -242,6 +254,7 @@ def test_an_empty_remnant(prefix: Path, site: Path) -> None:
     env = look(prefix)
     assert env.state == State.UNOWNED
     assert env.leftovers == (site / "PIL",)
+    assert "empty remnant" in env.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -254,6 +267,15 @@ def test_leftovers_of_an_interrupted_pip(prefix: Path, site: Path, name: str) ->
     assert env.owners == ()
     assert env.leftovers == (site / name,)
     assert codes(env) == ["leftovers"]
+
+
+def test_a_leftover_with_all_its_files_owns_nothing(prefix: Path, site: Path) -> None:
+    dist = install(site)
+    dist.rename(site / "~illow-12.3.0.dist-info")
+    env = look(prefix)
+    assert env.owners == ()
+    assert env.state == State.UNOWNED
+    assert set(env.leftovers) == {site / "PIL", site / "~illow-12.3.0.dist-info"}
 
 
 @pytest.mark.parametrize("name", ["~umpy", "~ip-23.0.dist-info", "~yellow", "willow", "~illow_heif", "low"])
@@ -331,12 +353,13 @@ def test_editable(prefix: Path, site: Path, tmp_path: Path) -> None:
     assert source.as_uri() in error.why
 
 
-def test_a_local_wheel_is_not_editable(prefix: Path, site: Path) -> None:
-    url = {"url": "file:///x/pillow-12.3.0.whl", "archive_info": {}}
+@pytest.mark.parametrize("info", [{"archive_info": {}}, {"dir_info": {}}, {"dir_info": {"editable": False}}])
+def test_a_local_wheel_or_folder_is_not_editable(prefix: Path, site: Path, info: dict[str, object]) -> None:
+    url = {"url": "file:///x/pillow", **info}
     install(site, extra={"direct_url.json": json.dumps(url).encode()})
     env = look(prefix)
     assert env.state == State.STOCK
-    assert env.owners[0].direct_url == "file:///x/pillow-12.3.0.whl"
+    assert env.owners[0].direct_url == "file:///x/pillow"
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{", b'{"url": 3, "dir_info": 4}'])
@@ -510,6 +533,16 @@ def test_a_user_site_that_is_yet_to_be_made(tmp_path: Path) -> None:
     assert env.writable
     assert codes(env) == ["outside"]
     assert env.replaced == ()
+
+
+def test_an_unowned_pil_in_the_user_site(tmp_path: Path) -> None:
+    series = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    package = tmp_path / "lib" / series / "site-packages" / "PIL"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    env = inspect(BASE_PYTHON, environ={"PATH": os.environ["PATH"], "PYTHONUSERBASE": str(tmp_path)})
+    assert (env.scope, env.state) == ("user", State.UNOWNED)
+    assert env.leftovers == (package,)
 
 
 def test_user_site_that_is_switched_off(tmp_path: Path) -> None:
@@ -716,6 +749,7 @@ def test_the_refusal_names_a_python_that_would_do(tmp_path: Path) -> None:
     shim.chmod(0o755)
     new = small_pillow.answer(tmp_path, executable="/opt/new/bin/python3.12")
     small_pillow.script_python(tmp_path / "path" / "python3.12", new)
+    small_pillow.script_python(tmp_path / "path" / "python3.14", old)
     env = inspect(python, environ={"PATH": f"{shim.parent}:{tmp_path / 'path'}:/usr/bin:/bin"})
     assert env.newer_python == Path("/opt/new/bin/python3.12")
     assert "/opt/new/bin/python3.12 -m venv ~/" in refusal(env).hint

@@ -202,10 +202,9 @@ def _identity(metadata: bytes | None, stem: str) -> tuple[str, str]:
 
 
 def _conflicts(name: str, files: tuple[str, ...]) -> bool:
-    if is_pillow(name):
+    # A library comes this far only with files of Pillow's.
+    if is_pillow(name) or canonicalize_name(name) in LIBRARIES:
         return True
-    if canonicalize_name(name) in LIBRARIES:
-        return any(PILLOWS_FILES.match(file) for file in files)
     return any(_CORE_FILES.match(file) for file in files)
 
 

@@ -280,15 +280,11 @@ def _is_folder(path: Path) -> bool:
 def _folders(facts: Facts) -> Iterable[Path]:
     """The folders on the path that can hold distributions, each once, in the path's order."""
     seen = {_real(facts.stdlib), _real(facts.stdlib / "lib-dynload")}
-    sites: list[str] = []
     for entry in (*facts.path, facts.platlib, facts.purelib):
         real = _real(entry)
-        # An egg is read from the folder that it lies in.
-        if real in seen or not _is_folder(entry) or (entry.suffix == ".egg" and _real(entry.parent) in sites):
-            continue
-        seen.add(real)
-        sites.append(real)
-        yield entry
+        if real not in seen and _is_folder(entry):
+            seen.add(real)
+            yield entry
 
 
 def _owners(facts: Facts) -> tuple[Distribution, ...]:
@@ -415,7 +411,7 @@ class _Look:
             self.state = State.EDITABLE
         elif len(pillows) > 1:
             self.state = State.MIXED
-        elif unowned and not pillows:
+        elif unowned:
             self.state = State.UNOWNED
         elif any(damaged) or broken:
             self.state = State.BROKEN
