@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from fronted import Simd
 
+from conftest import RELEASE
+
 FUNCTION = "ImagingBoxBlur"
 KERNEL = "box_blur"
 CASES = int(os.environ.get("SIMDINSTALL_KERNEL_CASES", "1500"))
@@ -53,7 +55,9 @@ RADII = (
     2**22 - 0.5,
 )
 #: The weights of these do not fit, or stock refuses them.
-NOT_SERVED = (2.0**22, 2.0**24, 2.0**30, 3e9, -0.5, float("nan"), float("inf"))
+NOT_SERVED = (2.0**22, 2.0**24, -0.5)
+if int(RELEASE.split(".")[0]) >= 13:  # before, stock itself crashed
+    NOT_SERVED += (2.0**30, 3e9, float("nan"), float("inf"))
 
 Size = tuple[int, int]
 Radius = tuple[float, float]
