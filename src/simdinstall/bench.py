@@ -474,7 +474,8 @@ class _Session:
         try:
             return measure.prepare(self.running[label], suite, operation.name)
         except ProbeError as error:
-            record.status = "unavailable" if error.kind == "Unavailable" else "failed"
+            lacking = error.kind == "Unavailable" or "not available" in str(error)
+            record.status = "unavailable" if lacking else "failed"
             record.why = str(error).removeprefix("Unavailable: ")
         except ProbeDied as death:
             self._lost(label, record, death.reason)

@@ -42,7 +42,8 @@ svg .grid { stroke: var(--line); } svg .one { stroke: var(--soft); stroke-width:
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .4rem 0; }
 th, td { padding: .2rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { font-weight: 600; } th[scope=row], td.text { text-align: left; white-space: normal; font-weight: 400; }
+th { font-weight: 600; } th[scope=row], .text { text-align: left; white-space: normal; }
+th[scope=row] { font-weight: 400; }
 tbody tr:nth-child(even) { background: var(--band); }
 td.bar { min-width: 8rem; padding: 0 .6rem; } td.bar svg { display: block; width: 100%; height: 1rem; }
 .faster { color: var(--good); font-weight: 600; } .slower { color: var(--bad); font-weight: 600; }
@@ -63,10 +64,10 @@ def page(report: BenchReport, *, title: str = "Pillow, build by build") -> str:
             "<main>",
             _builds(report),
             *(_suite(report, suite) for suite in report.suites),
+            _missing(report),
             _machine(report),
             "</main>",
-            f'<footer class="soft">Made by simdinstall {escape(report.tool)},'
-            f" {escape(report.created)}.</footer>",
+            _footer(report),
         ]
     )
     return (
@@ -99,7 +100,7 @@ def _header(report: BenchReport, title: str) -> str:
 
 
 def _builds(report: BenchReport) -> str:
-    head = _cells("th", ("Build", "Version", "Times stock", "Rows", "Kernels"), scope="col")
+    head = _heads(("Build", "Version", "Times stock", "Rows", "Kernels"), text=("Build", "Rows", "Kernels"))
     lines = []
     base = report.measured[0]
     for build in report.builds:
@@ -112,7 +113,7 @@ def _builds(report: BenchReport) -> str:
         mean = report.mean(build.label)
         figure = "1 (compared with)" if build == base else times(mean) if mean is not None else NOTHING
         rows = "" if build == base else counts(report, build.label, report.rows)
-        kernels = f"{build.level}; {build.kernels}" if build.kernels else "none"
+        kernels = f"{build.level}; {build.kernels}" if build.kernels else ""
         lines.append(
             f'<tr><th scope="row">{escape(build.title)}</th><td>{escape(build.version)}</td><td>{figure}</td>'
             f'<td class="text">{escape(rows)}</td><td class="text">{escape(kernels)}</td></tr>'
@@ -120,11 +121,19 @@ def _builds(report: BenchReport) -> str:
     return (
         '<section aria-labelledby="builds"><h2 id="builds">Builds</h2>'
         + _table("What was measured", head, lines)
-        + _list("Not measured", troubles(report))
-        + _list("Where other libraries do something else", remarks(report))
         + _list("Notes", report.notes)
         + "</section>"
     )
+
+
+def _missing(report: BenchReport) -> str:
+    lists = _list("Not measured", troubles(report)) + _list(
+        "Where other libraries do something else", remarks(report)
+    )
+    if not lists:
+        return ""
+    heading = '<h2 id="apart">What is not the same everywhere</h2>'
+    return f'<section aria-labelledby="apart">{heading}{lists}</section>'
 
 
 def _suite(report: BenchReport, suite: str) -> str:
@@ -146,7 +155,7 @@ def _suite(report: BenchReport, suite: str) -> str:
 
 
 def _means(*, bars_rows: Sequence[tuple[str, Sequence[float | None]]], builds: Sequence[Build]) -> str:
-    head = _cells("th", ("Kind of operation", *(build.title for build in builds)), scope="col")
+    head = _heads(("Kind of operation", *(build.title for build in builds)), text=("Kind of operation",))
     lines = [
         f'<tr><th scope="row">{escape(heading)}</th>'
         + "".join(f"<td>{times(value) if value is not None else NOTHING}</td>" for value in values)
@@ -165,9 +174,14 @@ def _group(report: BenchReport, group: str, rows: Sequence[Row]) -> str:
     if others:
         headers += [f"{short(others[0])}, Mpx/s", "Difference to stock", "Kernel"]
     headers.append("Floor, ms")
-    head = _cells("th", headers, scope="col") + ('<td class="bar" aria-hidden="true"></td>' if others else "")
+    head = _heads(headers, text=("Operation", "Kernel")) + (
+        '<td class="bar" aria-hidden="true"></td>' if others else ""
+    )
     most = max([2.0, *(ratio for build in others for ratio in report.ratios(build.label, rows))])
-    return _table(group, head, [_row(row, base, others, most) for row in rows], level=3)
+    caption = f"{group}: CPU time per call and how many times as fast as stock"
+    return f"<h3>{escape(group)}</h3>" + _table(
+        caption, head, [_row(row, base, others, most) for row in rows]
+    )
 
 
 def _row(row: Row, base: Build, others: Sequence[Build], most: float) -> str:
@@ -241,23 +255,30 @@ def _machine(report: BenchReport) -> str:
         '<section aria-labelledby="machine"><h2 id="machine">Machine and method</h2>'
         f"<dl>{listed}</dl>{noisy}"
         "<p>Each build ran in processes of its own, in turns, round by round; times are CPU time per "
-        "call, the median of all rounds. A ratio is the median of the ratios pair by pair; the range in its tooltip "
-        "holds the true median with 95 % confidence. The floor is what moving the bytes and touching "
+        "call, the median of all rounds. A ratio is the median of the ratios pair by pair; the range in its "
+        "tooltip holds the true median with 95 % confidence. The floor is what moving the bytes and touching "
         "fresh pages costs on this machine at the least. The difference is the largest one of any "
         "band in any pixel, and the share of pixels that differ.</p>"
         f"<h3>Again</h3><p><code>{escape(report.command)}</code></p></section>"
     )
 
 
-def _cells(tag: str, texts: Iterable[str], *, scope: str) -> str:
-    return "".join(f'<{tag} scope="{scope}">{escape(text)}</{tag}>' for text in texts)
+def _footer(report: BenchReport) -> str:
+    return f'<footer class="soft">simdinstall {escape(report.tool)}, {escape(report.created)}</footer>'
 
 
-def _table(caption: str, head: str, lines: Sequence[str], *, level: int = 0) -> str:
+def _heads(headers: Iterable[str], *, text: Sequence[str]) -> str:
+    """Header cells of columns; those of text stand on the left like their text."""
+    return "".join(
+        f'<th scope="col"{" class=text" if header in text else ""}>{escape(header)}</th>'
+        for header in headers
+    )
+
+
+def _table(caption: str, head: str, lines: Sequence[str]) -> str:
     name = escape(caption)
-    heading = f"<h{level}>{name}</h{level}>" if level else ""
     return (
-        f'{heading}<div class="scroll" role="region" tabindex="0" aria-label="{name}">'
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{name}">'
         f"<table><caption>{name}</caption>"
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )

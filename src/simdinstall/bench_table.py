@@ -94,7 +94,8 @@ def _ratio_column(build: Build) -> _Column:
 
 def short(build: Build) -> str:
     """A name for the head of a column."""
-    return {"installed": "this"}.get(build.label, build.label)
+    names = {"installed": "this", "pillow-simd": "simd", "pillow-simd-sse4": "simd sse4", "pyvips": "vips"}
+    return names.get(build.label, build.label)
 
 
 def _time(cell: Cell | None) -> Text:
@@ -288,7 +289,10 @@ def remarks(report: BenchReport) -> list[str]:
             if cell.remark and cell.status == "ok":
                 key = titles[cell.label], cell.remark
                 found[key] = found.get(key, 0) + 1
-    return [f"{title}, {count} rows: {remark}" for (title, remark), count in found.items()]
+    return [
+        f"{title}, {count} {'row' if count == 1 else 'rows'}: {remark}"
+        for (title, remark), count in found.items()
+    ]
 
 
 # --- against an older report

@@ -22,7 +22,7 @@ def hello() -> dict[str, Any]:
     pyvips = importlib.import_module("pyvips")
     pyvips.cache_set_max(0)
     version = ".".join(str(pyvips.version(part)) for part in range(3))
-    return {"pil": f"{pyvips.__version__}, libvips {version}", "path": pyvips.__file__, "core": ""}
+    return {"pil": f"{version} (pyvips {pyvips.__version__})", "path": pyvips.__file__, "core": ""}
 
 
 def _vips() -> Any:

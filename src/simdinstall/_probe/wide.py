@@ -296,7 +296,7 @@ def _lab(inputs: Inputs) -> Call:
         cms = pil.ImageCms
         transform = cms.buildTransform(cms.createProfile("sRGB"), cms.createProfile("LAB"), "RGB", "LAB")
     except ImportError as error:
-        raise Unavailable(str(error)) from None
+        raise Unavailable(str(error).partition(" (")[0]) from None
     image = inputs.image("RGB", SMALL)
     return lambda: cms.applyTransform(image, transform)
 
