@@ -54,19 +54,20 @@ def _names(text: str) -> frozenset[str]:
 
 
 #: Functions of ISO C 90 and of POSIX that every libc has had since before glibc 2.17,
-#: under the version that the dynamic linker takes for a reference without one.
+#: under the version that the dynamic linker takes for a reference without one. bcmp and
+#: a few others are what compilers make of memcmp and the like.
 LIBC = _names(
     """
-    abort aligned_alloc bsearch calloc free getenv madvise malloc memchr memcmp memcpy memmove memset
+    abort aligned_alloc bcmp bsearch calloc free getenv madvise malloc memchr memcmp memcpy memmove memset
     mmap munmap posix_memalign pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_self qsort
-    realloc sched_yield strcasecmp strchr strcmp strcpy strlen strncasecmp strncmp strncpy strstr
+    realloc sched_yield stpcpy strcasecmp strchr strcmp strcpy strlen strncasecmp strncmp strncpy strstr
     sysconf __errno_location
     """
 )
 LIBM = _names(
     """
-    acos acosf asin asinf atan atan2 atan2f atanf cbrt cbrtf ceil ceilf cos cosf exp expf fabs fabsf
-    floor floorf fmax fmaxf fmin fminf fmod fmodf log logf lrint lrintf nearbyint nearbyintf pow powf
+    acos acosf asin asinf atan atan2 atan2f atanf cbrt cbrtf ceil ceilf cos cosf exp exp2 exp2f expf fabs fabsf
+    floor floorf fmax fmaxf fmin fminf fmod fmodf ldexp ldexpf log logf lrint lrintf nearbyint nearbyintf pow powf
     rint rintf round roundf sin sincos sincosf sinf sqrt sqrtf tan tanf trunc truncf
     """
 )
