@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import fronted
@@ -15,13 +16,19 @@ from packaging.tags import sys_tags
 
 from simdinstall import kernels as catalogue_of_kernels
 from simdinstall.fetch import Download, Fetcher
-from simdinstall.kernels import Fidelity
+from simdinstall.kernels import Catalogue, Fidelity
 from simdinstall.tree import lay_out
 
 #: The Pillow under test; set the variable to test the kernels in front of another release.
 RELEASE = os.environ.get("SIMDINSTALL_TEST_PILLOW", "13.0.0")
 PILLOW_SIMD = "12.1.1.post0"
 FIDELITY: Fidelity = "exact" if os.environ.get("SIMDINSTALL_TEST_FIDELITY") == "exact" else "bounded"
+#: Set by test_sanitizers.py, which runs all this once more with libasan loaded.
+SANITIZED = "SIMDINSTALL_TEST_SANITIZE" in os.environ
+SANITIZE = (
+    *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
+    *("-fno-omit-frame-pointer", "-g1", "-O1", "-Wno-error"),
+)
 
 
 def sources(cache: Path) -> tuple[Download, Download]:
@@ -41,6 +48,11 @@ def sources(cache: Path) -> tuple[Download, Download]:
         fetcher.close()
 
 
+def every_kernel(catalogue: Catalogue) -> Catalogue:
+    """The catalogue with the kernels in it, too, that others supersede: they have tests as well."""
+    return replace(catalogue, kernels=tuple(replace(k, supersedes=()) for k in catalogue.kernels))
+
+
 @pytest.fixture(scope="session")
 def simd(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[fronted.Simd]:
     """The kernels in front of an official Pillow, ready to be compared with it."""
@@ -50,23 +62,30 @@ def simd(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
     cache = Path(request.config.cache.mkdir("pillow"))
     wheel, sdist = sources(cache)
     folder = tmp_path_factory.mktemp("fronted")
-    catalogue = catalogue_of_kernels.load()
+    catalogue = every_kernel(catalogue_of_kernels.load())
     isas = catalogue_of_kernels.ISAS
     tree = lay_out(
         sdist, release=RELEASE, catalogue=catalogue, fidelity=FIDELITY, isas=isas, into=folder / "tree"
     )
     assert not tree.left_out
+    compiler = os.environ.get("SIMDINSTALL_TEST_CC", "gcc")
     library = fronted.compile_library(
         folder / "build",
         header=fronted.abi_header(wheel.path, RELEASE, catalogue),
         tree=tree,
         catalogue=catalogue,
         fidelity=FIDELITY,
+        compiler=(compiler,),
+        extra=SANITIZE if SANITIZED else (),
         cache=cache,
     )
     fronted.lay_out(folder, wheel.path, library)
     shutil.copy(folder / "build" / "libpeek.so", folder / "PIL")
     assert "PIL" not in sys.modules, "a test imported PIL before the kernels were in front of it"
     sys.path.insert(0, str(folder))
-    yield fronted.Simd(folder)
+    loaded = fronted.Simd(folder)
+    # Every test is also a test that no kernel leaves its rows: beside them are pages that
+    # cannot be touched, or the red zones of AddressSanitizer.
+    with loaded.rows("heap" if SANITIZED else "pages"):
+        yield loaded
     sys.path.remove(str(folder))

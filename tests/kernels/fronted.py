@@ -22,11 +22,12 @@ from typing import Any
 
 from simdinstall import abi
 from simdinstall import kernels as catalogue_of_kernels
-from simdinstall.kernels import BASE_FLAGS, ISAS, Catalogue, Fidelity
+from simdinstall.kernels import BASE_FLAGS, ISAS, Catalogue, Fidelity, Unit
 from simdinstall.tree import Tree
 
 HERE = Path(__file__).parent
 LEVELS = ("none", *ISAS)
+ROWS = ("stock", "heap", "pages")
 EXTENSION = f"_imaging{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
@@ -51,6 +52,9 @@ def compile_library(
 ) -> Path:
     """Compile ``libpillow_simd.so`` and ``libpeek.so`` into a folder; give the former.
 
+    Besides the kernels the library holds ``rows.c``, which can give each row of an image
+    memory of its own.
+
     Objects are kept in ``cache`` by the hash of what the preprocessor makes of them, so
     that a change costs only the compilation of what it changes. Warnings are errors.
     """
@@ -59,7 +63,8 @@ def compile_library(
     include = [f"-I{into}", *(f"-I{folder}" for folder in tree.include_dirs)]
     version = _output([*compiler, "--version"])
     objects = []
-    for unit in catalogue_of_kernels.units(catalogue, tree.kernels, isas, fidelity):
+    rows = Unit(name="rows", source=str(HERE / "rows.c"), isa=None, cflags=(), defines=())
+    for unit in (*catalogue_of_kernels.units(catalogue, tree.kernels, isas, fidelity), rows):
         flags = [*BASE_FLAGS, "-Werror", *unit.cflags, *extra, *(f"-D{define}" for define in unit.defines)]
         source = tree.kernels_dir / unit.source
         text = _output([*compiler, *flags, *include, "-E", "-P", source])
@@ -128,6 +133,7 @@ class Simd:
         self._peek.peek_size.restype = ctypes.c_long
         self._peek.peek_size.argtypes = (ctypes.c_void_p,)
         self._peek.peek_linesize.argtypes = (ctypes.c_void_p,)
+        self._peek.peek_byte.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_int)
         self._peek.peek_get.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
         self._peek.peek_set.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
         self._pointer = ctypes.pythonapi.PyCapsule_GetPointer
@@ -167,6 +173,19 @@ class Simd:
             for kernel in kernels:
                 self._library.pillow_simd_set_kernel(kernel.encode(), 1)
 
+    @contextlib.contextmanager
+    def rows(self, mode: str) -> Iterator[None]:
+        """Images made within the block get their rows as ``mode`` says.
+
+        ``stock``: many in one block; ``heap``: each from malloc, for AddressSanitizer;
+        ``pages``: each at an end of pages between ones that cannot be touched.
+        """
+        before = self._library.rows_set_mode(ROWS.index(mode))
+        try:
+            yield
+        finally:
+            self._library.rows_set_mode(before)
+
     def reset(self) -> None:
         self._library.pillow_simd_reset()
 
@@ -198,6 +217,10 @@ class Simd:
         out = ctypes.create_string_buffer(self._peek.peek_size(image))
         self._peek.peek_get(image, out)
         return out.raw
+
+    def read(self, im: Any, y: int, x: int) -> int:
+        """One byte of a row; ``x`` may lie beside it."""
+        return int(self._peek.peek_byte(self._image(im), y, x))
 
     def set_raw(self, im: Any, data: bytes) -> None:
         image = self._image(im)

@@ -13,6 +13,11 @@ peek_linesize(Imaging im) {
     return im->linesize;
 }
 
+PUBLIC int
+peek_byte(Imaging im, int y, int x) {
+    return ((volatile unsigned char *)im->image[y])[x];
+}
+
 PUBLIC void
 peek_get(Imaging im, char *out) {
     int y;
