@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -203,6 +206,35 @@ def test_an_interrupt_passes(small: Abi, gcc: Toolchain, tmp_path: Path) -> None
 
     with pytest.raises(KeyboardInterrupt):
         compile_in(tmp_path / "build", small, gcc, run=interrupt)
+
+
+def test_an_interrupt_ends_the_compilers(small: Abi, gcc: Toolchain, tmp_path: Path) -> None:
+    """Ctrl-C in a terminal, as a program that is busy compiling gets it."""
+    slow = tmp_path / "gcc"
+    slow.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/started\nexec sleep 100\n")
+    slow.chmod(0o755)
+    program = f"""
+import sys
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(library.__file__).parent.parent)]!r}
+import test_library as t, small_kernels
+from dataclasses import replace
+from pathlib import Path
+folder = Path({str(tmp_path)!r})
+compiler = replace(t.toolchain.find("gcc", zig=t.no_zig), argv=(str(folder / "gcc"),))
+small = t.abi.read(t.compile_extension(folder))
+t.compile_in(folder / "build", small, compiler)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    started = tmp_path / "started"
+    while not started.exists() or len(started.read_text().split()) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    # Far less than the compilers would take; a hanging test is a failing one.
+    _, said = process.communicate(timeout=50)
+    assert said.strip().endswith("KeyboardInterrupt")
+    for number in started.read_text().split():
+        assert not Path(f"/proc/{number}/exe").exists()
 
 
 def test_a_symbol_that_nobody_has_is_named(small: Abi, gcc: Toolchain, tmp_path: Path) -> None:

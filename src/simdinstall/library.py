@@ -29,7 +29,7 @@ from simdinstall.cpu import March, compiler_flags
 from simdinstall.errors import BuildError, NoSpaceError
 from simdinstall.kernels import BASE_FLAGS, ISA_FLAGS, Catalogue, Fidelity, Kernel, Unit, units
 from simdinstall.progress import Progress, silent
-from simdinstall.run import CommandFailed, Runner
+from simdinstall.run import CommandFailed, Runner, end_running
 from simdinstall.run import run as run_command
 from simdinstall.toolchain import Toolchain
 from simdinstall.tree import Tree
@@ -66,9 +66,10 @@ LIBC = _names(
 )
 LIBM = _names(
     """
-    acos acosf asin asinf atan atan2 atan2f atanf cbrt cbrtf ceil ceilf cos cosf exp exp2 exp2f expf fabs fabsf
-    floor floorf fmax fmaxf fmin fminf fmod fmodf ldexp ldexpf log logf lrint lrintf nearbyint nearbyintf pow powf
-    rint rintf round roundf sin sincos sincosf sinf sqrt sqrtf tan tanf trunc truncf
+    acos acosf asin asinf atan atan2 atan2f atanf cbrt cbrtf ceil ceilf cos cosf exp exp2 exp2f expf
+    fabs fabsf floor floorf fmax fmaxf fmin fminf fmod fmodf ldexp ldexpf log logf lrint lrintf
+    nearbyint nearbyintf pow powf rint rintf round roundf sin sincos sincosf sinf sqrt sqrtf tan
+    tanf trunc truncf
     """
 )
 LIBDL = frozenset({"dladdr", "dlsym"})
@@ -156,7 +157,7 @@ def compile_library(
     BuildError, with the end of the log, and NoSpaceError.
     """
     served = [f for f in catalogue.functions if any(f.name in k.functions for k in kernels)]
-    shutil.copytree(tree.root, scratch / "src")
+    _copy(tree.root, scratch / "src")
     (scratch / "abi").mkdir()
     (scratch / "abi" / "pillow_abi.h").write_text(
         abi_module.header(abi, served, release=release), encoding="utf-8"
@@ -200,6 +201,15 @@ def compile_library(
     )
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Like shutil.copytree, which hides the reason (no space left) in its own exception."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            place = target / path.relative_to(source)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+
+
 def _in_parallel(
     work: Callable[[Unit], str],
     units_: Sequence[Unit],
@@ -214,8 +224,10 @@ def _in_parallel(
             for future in pending:
                 tell(len(results))
                 results.append(future.result())
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(error, Exception):
+                end_running()
             raise
         return results
 

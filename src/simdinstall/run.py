@@ -114,6 +114,7 @@ def run(
     except OSError as error:
         unstarted = Completed(argv=command, returncode=127, stdout="", stderr="", cpu_seconds=0.0)
         raise CommandFailed(unstarted, why=f"it cannot be started: {error.strerror}") from error
+    _running.add(process)
     try:
         stdout, stderr = process.communicate(input, timeout=timeout)
     except BaseException as interruption:
@@ -122,6 +123,8 @@ def run(
             raise
         stopped = Completed(argv=command, returncode=-signal.SIGKILL, stdout="", stderr="", cpu_seconds=0.0)
         raise CommandFailed(stopped, why=f"it did not end within {timeout:g} s") from interruption
+    finally:
+        _running.discard(process)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     completed = Completed(
         argv=command,
@@ -137,6 +140,20 @@ def run(
     if check and completed.returncode != 0:
         raise CommandFailed(completed, log=log)
     return completed
+
+
+#: What :func:`run` waits for, in any thread. Sets change atomically under the GIL.
+_running: set[subprocess.Popen[str]] = set()
+
+
+def end_running() -> None:
+    """End every command that :func:`run` waits for, in whatever thread it does.
+
+    Ctrl-C reaches the main thread alone: whoever runs commands in others calls this.
+    """
+    for process in tuple(_running):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:
