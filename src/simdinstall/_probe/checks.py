@@ -438,8 +438,8 @@ _FORMATS: tuple[tuple[str, tuple[str, ...], dict[str, Any]], ...] = (
     ("PNG", ("1", "L", "LA", "P", "I;16", "RGB", "RGBA"), {}),
     ("JPEG", ("L", "RGB", "CMYK"), {"quality": 85}),
     ("JPEG", ("RGB",), {"quality": 92, "subsampling": 0, "progressive": True, "optimize": True}),
-    ("WEBP", ("RGB", "RGBA"), {"quality": 80}),
-    ("WEBP", ("RGB", "RGBA"), {"lossless": True}),
+    ("WEBP", ("RGB", "RGBA"), {"quality": 80, "method": 0}),
+    ("WEBP", ("RGBA",), {"lossless": True, "method": 0}),
     ("TIFF", ("1", "L", "LA", "I;16", "F", "RGB", "RGBA", "CMYK"), {"compression": "tiff_lzw"}),
     ("TIFF", ("RGB",), {"compression": "tiff_adobe_deflate"}),
     ("GIF", ("L", "P", "RGB"), {}),
@@ -451,7 +451,6 @@ _FORMATS: tuple[tuple[str, tuple[str, ...], dict[str, Any]], ...] = (
     ("PCX", ("L", "RGB"), {}),
     ("ICO", ("RGBA",), {"sizes": [(32, 32), (16, 16)]}),
     ("SGI", ("L", "RGB", "RGBA"), {}),
-    ("DDS", ("RGB", "RGBA"), {}),
 )
 
 

@@ -246,8 +246,8 @@ class Worker:
             for number, (mode, cases) in enumerate(checks.groups(family)):
                 served: list[Any] = []
                 for turn, level in enumerate(levels):
-                    # Nothing here has a kernel in front: other levels run the same code.
-                    known_code = turn > 0 and not served
+                    # What no kernel served at the best level is stock's at every level.
+                    known_code = turn > 0 and not any(entry[2] for entry in served)
                     file.write(b"\0" if known_code else b"\1")
                     if known_code:
                         continue
