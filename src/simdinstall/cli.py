@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import tempfile
 from argparse import Namespace
@@ -20,13 +21,26 @@ import shtab
 from rich.console import Console, RenderableType
 from rich.prompt import Confirm
 
-from simdinstall import cpu, environment, install, options, pipeline, report
+from simdinstall import (
+    bench,
+    bench_chart,
+    bench_html,
+    bench_table,
+    cpu,
+    environment,
+    install,
+    options,
+    peers,
+    pipeline,
+    report,
+)
 from simdinstall.environment import Environment
 from simdinstall.errors import (
     EXIT_INTERRUPTED,
     EXIT_WOULD_CHANGE,
     FetchError,
     SimdinstallError,
+    TargetError,
     UsageError,
 )
 from simdinstall.fetch import Fetcher
@@ -261,6 +275,73 @@ def _cpu(arguments: Namespace, output: Output) -> int:
     return 0
 
 
+def _bench(arguments: Namespace, output: Output) -> int:
+    old = bench.load(arguments.compare) if arguments.compare else None
+    suites = ("perf", "wide") if arguments.suite == "both" else (arguments.suite,)
+    with _scratch() as scratch, _services(offline=arguments.offline) as services:
+        target, others = _measured(options.repeated(arguments, "python"))
+        participants = peers.gather(
+            target,
+            against=[name for name in arguments.against.split(",") if name],
+            others=others,
+            cache=default_root(),
+            fetcher=services.fetcher,
+            progress=services.progress,
+        )
+        found = bench.run_bench(
+            participants,
+            bench.Options(suites=suites, ops=arguments.ops, quick=arguments.quick, core=arguments.core),
+            folder=scratch,
+            cpu=cpu.detect(want_name=True).name,
+            command=shlex.join(("simdinstall", *sys.argv[1:])),
+            progress=services.progress,
+        )
+    if arguments.save:
+        bench.save(found, arguments.save)
+    if arguments.html:
+        _write(arguments.html, bench_html.page(found))
+    if arguments.chart:
+        builds = found.measured[1:]
+        bars = bench_chart.group_bars(found, found.rows, builds)
+        title = f"Times as fast as {found.measured[0].title}"
+        _write(arguments.chart, bench_chart.chart(bars, builds, title=title, standalone=True))
+    output.show(bench_table.report_text(found, width=output.console.width))
+    changes = bench.compare_reports(old, found, tolerance=arguments.tolerance) if old else None
+    if changes is not None:
+        output.show(bench_table.changes_text(changes))
+    output.give(report.document("bench", report=found.to_json(), changes=changes and changes.to_json()))
+    if found.interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_WOULD_CHANGE if changes is not None and changes.slower else 0
+
+
+def _measured(named: Sequence[Path]) -> tuple[Environment, list[Environment | peers.Participant]]:
+    """The environment to measure, the active one if it has a Pillow, and those beside it."""
+    try:
+        target: Environment | None = environment.inspect(None)
+    except TargetError:
+        if not named:
+            raise
+        target = None
+    if named and (target is None or target.pil_path is None):
+        target, named = environment.inspect(named[0]), named[1:]
+    assert target is not None
+    others: list[Environment | peers.Participant] = []
+    for place in named:
+        try:
+            others.append(environment.inspect(place))
+        except TargetError as error:
+            others.append(peers.Participant(label=str(place), title=str(place), why=error.what))
+    return target, others
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written", why=error.strerror or "") from error
+
+
 def _completion(arguments: Namespace, output: Output) -> int:
     print(shtab.complete(options.build_parser({}), arguments.shell))
     return 0
@@ -274,5 +355,6 @@ COMMANDS: Mapping[str, Callable[[Namespace, Output], int]] = {
     "status": _status,
     "explain": _explain,
     "cpu": _cpu,
+    "bench": _bench,
     "completion": _completion,
 }

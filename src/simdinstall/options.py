@@ -221,6 +221,52 @@ def _cpu(group: Group) -> None:
     _output_options(group)
 
 
+def _bench(group: Group) -> None:
+    group.value(
+        "--against",
+        default="stock",
+        metavar="NAMES",
+        help="peers, by commas: stock, pillow-simd, pillow-simd-sse4, opencv, pyvips",
+    )
+    group.value(
+        "--python",
+        parse=path,
+        repeat=True,
+        metavar="PATH",
+        complete=shtab.FILE,
+        help="another environment to measure too; may be repeated",
+    )
+    group.value("--suite", default="wide", choices=("wide", "perf", "both"), help="which operations")
+    group.value("--ops", metavar="REGEX", help="only the rows whose name it is found in")
+    group.flag("--quick", help="a minute instead of ten; sees differences above 1.3 times")
+    group.value("--core", parse=int, metavar="N", help="the processor core to measure on")
+    group.value(
+        "--save", parse=path, metavar="FILE", complete=shtab.FILE, help="keep the figures, for --compare"
+    )
+    group.value(
+        "--compare",
+        parse=path,
+        metavar="FILE",
+        complete=shtab.FILE,
+        help="say what got slower or faster since FILE was saved; exit 1 if something got slower",
+    )
+    group.value(
+        "--tolerance",
+        default=0.1,
+        parse=float,
+        metavar="SHARE",
+        help="how much slower is still no regression (0.1: ten per cent)",
+    )
+    group.value(
+        "--html", parse=path, metavar="FILE", complete=shtab.FILE, help="write a page with charts and tables"
+    )
+    group.value(
+        "--chart", parse=path, metavar="FILE", complete=shtab.FILE, help="write the summary chart as SVG"
+    )
+    group.flag("--offline", help="use only what is in the cache")
+    _output_options(group)
+
+
 def _completion(group: Group) -> None:
     group._parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS, help="for which shell")
 
@@ -234,6 +280,7 @@ COMMANDS: dict[str, tuple[Callable[[Group], None], str]] = {
     "status": (_status, "what is installed, whether it is intact, whether a newer Pillow is out"),
     "explain": (_explain, "why this level, these flags, these sources"),
     "cpu": (_cpu, "the CPU as seen, and what each level lacks on it"),
+    "bench": (_bench, "measure this Pillow against stock and others, operation by operation"),
     "completion": (_completion, "print a completion script for your shell"),
 }
 
