@@ -127,6 +127,7 @@ class Simd:
         from PIL import Image
 
         assert Path(Image.__file__).parent == folder / "PIL", f"another Pillow came first: {Image.__file__}"
+        self.folder = folder
         self._library = ctypes.CDLL(str(folder / "PIL" / "libpillow_simd.so"))
         self._library.pillow_simd_build.restype = ctypes.c_char_p
         self._peek = ctypes.CDLL(str(folder / "PIL" / "libpeek.so"))
