@@ -19,6 +19,9 @@ NOTHING = "\N{EN DASH}"
 #: What a row's title and the least of columns need; narrower terminals wrap.
 _TITLE = 26
 
+#: The column of kernels wraps beyond this.
+_KERNELS = 30
+
 
 def report_text(report: BenchReport, *, width: int) -> RenderableType:
     """Everything: a table for each suite, the means, and what could not be measured."""
@@ -36,16 +39,24 @@ def report_text(report: BenchReport, *, width: int) -> RenderableType:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Column:
     header: str
-    width: int
     show: Callable[[Row], Text]
+    wraps: bool = False
+
+    def width(self, rows: Sequence[Row]) -> int:
+        """What it takes, with the gap to the next column."""
+        widest = max([len(self.header), *(len(self.show(row)) for row in rows)])
+        return min(widest, _KERNELS if self.wraps else widest) + 2
 
 
 def _wide(report: BenchReport, rows: Sequence[Row], width: int) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", show_edge=False)
-    table.add_column("operation", overflow="fold", ratio=1)
-    columns = _fitting(report, width - _TITLE)
+    table.add_column("operation", overflow="fold", min_width=_TITLE - 2)
+    columns = _fitting(report, rows, width - _TITLE)
     for column in columns:
-        table.add_column(column.header, justify="right", no_wrap=True, min_width=column.width)
+        if column.wraps:
+            table.add_column(column.header, overflow="fold", max_width=_KERNELS)
+        else:
+            table.add_column(column.header, justify="right", no_wrap=True)
     for group, members in groupby(rows, key=lambda row: row.group):
         table.add_row(Text(group, style="bold cyan"))
         for row in members:
@@ -53,7 +64,7 @@ def _wide(report: BenchReport, rows: Sequence[Row], width: int) -> RenderableTyp
     return table
 
 
-def _fitting(report: BenchReport, width: int) -> list[_Column]:
+def _fitting(report: BenchReport, rows: Sequence[Row], width: int) -> list[_Column]:
     """The columns that fit, the most telling first; they keep their order in the table."""
     builds = report.measured
     base, others = builds[0], builds[1:]
@@ -63,13 +74,13 @@ def _fitting(report: BenchReport, width: int) -> list[_Column]:
         wanted.append((0, _ratio_column(build)))
     if others:
         first = others[0]
-        wanted.append((20, _Column(header="difference", width=12, show=_for(first, _difference))))
-        wanted.append((21, _Column(header="kernel", width=18, show=_for(first, _kernels))))
-        wanted.append((22, _Column(header="Mpx/s", width=8, show=lambda row: _speed(row, first))))
-    wanted.append((23, _Column(header="floor ms", width=8, show=_floor)))
+        wanted.append((20, _Column(header="difference", show=_for(first, _difference))))
+        wanted.append((21, _Column(header="kernel", show=_for(first, _kernels), wraps=True)))
+        wanted.append((22, _Column(header="Mpx/s", show=lambda row: _speed(row, first))))
+    wanted.append((23, _Column(header="floor ms", show=_floor)))
     chosen: set[int] = set()
     for index, (_, column) in sorted(enumerate(wanted), key=lambda item: item[1][0]):
-        needed = max(column.width, len(column.header)) + 2
+        needed = column.width(rows)
         if needed <= width:
             width -= needed
             chosen.add(index)
@@ -85,11 +96,11 @@ def _for(build: Build, show: Callable[[Cell], Text]) -> Callable[[Row], Text]:
 
 
 def _time_column(build: Build) -> _Column:
-    return _Column(header=f"{short(build)} ms", width=8, show=lambda row: _time(row.cell(build.label)))
+    return _Column(header=f"{short(build)} ms", show=lambda row: _time(row.cell(build.label)))
 
 
 def _ratio_column(build: Build) -> _Column:
-    return _Column(header="times", width=6, show=_for(build, _ratio))
+    return _Column(header="times", show=_for(build, _ratio))
 
 
 def short(build: Build) -> str:

@@ -66,7 +66,8 @@ def gather(
     """All that will be measured, the one to compare with first.
 
     ``against`` are names of :data:`PEERS`; stock is always among them. ``others`` are
-    further environments, or participants that could not be looked at. Raises
+    further environments, or participants that could not be looked at. ``PILLOW_SIMD`` in
+    ``environ`` lowers the kernels of environments, as it does for any process. Raises
     :class:`UsageError` for an unknown peer and :class:`TargetError` where the target has no
     Pillow at all; what else is missing becomes a participant without a build.
     """
@@ -82,13 +83,14 @@ def gather(
         target=target, folder=cache / "bench", fetcher=fetcher, run=run, environ=environ, progress=progress
     )
     numpy = kit.folders_of("numpy")
-    found = [kit.stock(numpy), _installed(target, INSTALLED, numpy)]
+    level = environ.get("PILLOW_SIMD") or None
+    found = [kit.stock(numpy), _installed(target, INSTALLED, numpy, level)]
     for number, other in enumerate(others, 1):
         if isinstance(other, Participant):
             found.append(other)
         else:
             same = other.version[:2] == target.version[:2] and other.free_threaded == target.free_threaded
-            found.append(_installed(other, f"python{number}", numpy if same else ()))
+            found.append(_installed(other, f"python{number}", numpy if same else (), level))
     makers: dict[str, Callable[[], Participant]] = {
         "pillow-simd": lambda: kit.pillow_simd("pillow-simd", numpy),
         "pillow-simd-sse4": lambda: kit.pillow_simd("pillow-simd-sse4", numpy),
@@ -99,13 +101,15 @@ def gather(
     return tuple(found)
 
 
-def _installed(target: Environment, label: str, numpy: Sequence[Path]) -> Participant:
+def _installed(target: Environment, label: str, numpy: Sequence[Path], level: str | None) -> Participant:
     if target.pil_path is None:
         return Participant(label=label, title=f"{target.prefix}", why="there is no Pillow in it")
     owner = next((one for one in target.owners if one.in_target), None) or next(iter(target.owners), None)
     name = f"{owner.name} {owner.version}" if owner else f"Pillow {target.pil_version or '?'}"
     title = name if label == INSTALLED else f"{name} in {target.prefix}"
-    build = Build(label=label, python=target.python, isolated=False, extra=tuple(numpy))
+    if level is not None:
+        title += f" at {level}"
+    build = Build(label=label, python=target.python, isolated=False, extra=tuple(numpy), level=level)
     return Participant(label=label, title=title, build=build)
 
 
