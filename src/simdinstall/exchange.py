@@ -199,7 +199,9 @@ class Move:
 
     ``incoming`` is the inode number of what waits at the slot (``None``: nothing, the
     target is only taken away), ``digest`` its :func:`digest` (``None``: not to be compared);
-    ``outgoing`` says whether something stands at the target. ``mirror``: file by file, see the module.
+    ``outgoing`` says whether something stands at the target. ``mirror``: file by file, see
+    the module. ``door_first``: then the ``__init__.py`` of what comes in is placed before
+    its other files, for it leads elsewhere; else after them.
     """
 
     target: Path
@@ -208,10 +210,10 @@ class Move:
     digest: str | None
     outgoing: bool
     mirror: bool = False
+    door_first: bool = False
 
-    @property
-    def _old(self) -> Path:
-        return self.slot.with_name(self.slot.name + ".old")
+    # A mirrored move's neighbours of the slot: what comes in, a copy that is not complete,
+    # what is on its way out when it has been undone, and the sign that it was carried out.
 
     @property
     def _new(self) -> Path:
@@ -221,9 +223,17 @@ class Move:
     def _part(self) -> Path:
         return self.slot.with_name(self.slot.name + ".part")
 
+    @property
+    def _old(self) -> Path:
+        return self.slot.with_name(self.slot.name + ".old")
+
+    @property
+    def _done(self) -> Path:
+        return self.slot.with_name(self.slot.name + ".done")
+
     def leftovers(self) -> tuple[Path, ...]:
         """What a mirrored move leaves beside its slot; to be removed once it counts."""
-        return (self._new, self._part) if self.mirror else ()
+        return (self._new, self._part, self._old, self._done) if self.mirror else ()
 
 
 def perform(
@@ -256,25 +266,28 @@ def perform(
     if move.outgoing:
         remove(move._part)
         clone(move.target, move._part)
-        checkpoint("mirror: old tree kept")
-        move._part.rename(move._old)
-    if move.incoming is None:
-        _mirror(None, move.target, checkpoint)
-    else:
-        _mirror(move.slot, move.target, checkpoint)
+    checkpoint("mirror: old tree copied")
+    if move.incoming is not None:
         move.slot.rename(move._new)
-    checkpoint("mirror: slots renamed by half")
+    checkpoint("mirror: new tree aside")
     if move.outgoing:
-        move._old.rename(move.slot)
+        # From here on the slot holds what belongs there when all is done.
+        move._part.rename(move.slot)
+    incoming = None if move.incoming is None else move._new
+    _mirror(incoming, move.target, move.door_first, checkpoint)
+    checkpoint("mirror: complete")
+    move._done.touch()
     return move
 
 
 def state(move: Move) -> Where:
-    """Whether a move that is not mirrored was carried out.
+    """Whether a move was carried out; one that was mirrored by half was not.
 
     Raises :class:`StateError` when what waited at the slot is neither there nor at the
     target, so that somebody else has been at work.
     """
+    if move.mirror:
+        return Where.DONE if move._done.exists() else Where.UNDONE
     if move.incoming is None:
         return Where.DONE if os.path.lexists(move.slot) else Where.UNDONE
     if inode(move.target) == move.incoming:
@@ -320,26 +333,28 @@ def undo(move: Move, *, rename: Rename = rename, checkpoint: Callable[[str], Non
 
 
 def _undo_mirrored(move: Move, checkpoint: Callable[[str], None]) -> None:
-    if move.incoming is not None and os.path.lexists(move._new):
-        if move.outgoing and not os.path.lexists(move._old):
-            move.slot.rename(move._old)
-        move._new.rename(move.slot)
-    elif move.incoming is None and os.path.lexists(move.slot):
-        move.slot.rename(move._old)
-    checkpoint("mirror: slots renamed back")
-    if not move.outgoing:
-        _mirror(None, move.target, checkpoint)
-    elif os.path.lexists(move._old):
-        _mirror(move._old, move.target, checkpoint)
+    move._done.unlink(missing_ok=True)
+    aside = move.incoming is None or os.path.lexists(move._new)
+    if move.outgoing and aside and os.path.lexists(move.slot):
+        _mirror(move.slot, move.target, not move.door_first, checkpoint)
+        checkpoint("mirror: old tree back")
+        # Not removed in its place: half of it must never be taken for the old tree.
         remove(move._old)
+        move.slot.rename(move._old)
+    elif not move.outgoing and os.path.lexists(move._new):
+        _mirror(None, move.target, False, checkpoint)
+    checkpoint("mirror: undone but for the slot")
+    if os.path.lexists(move._new):
+        move._new.rename(move.slot)
     remove(move._part)
+    remove(move._old)
 
 
 def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _mirror(source: Path | None, target: Path, checkpoint: Callable[[str], None]) -> None:
+def _mirror(source: Path | None, target: Path, door_first: bool, checkpoint: Callable[[str], None]) -> None:
     """Make ``target`` the same as ``source`` (``None``: nothing), from whatever state it is in."""
     if source is None or not _is_folder(source):
         if _is_folder(target):
@@ -355,11 +370,14 @@ def _mirror(source: Path | None, target: Path, checkpoint: Callable[[str], None]
         if _is_folder(path) and not _is_folder(there):
             there.unlink(missing_ok=True)
             there.mkdir()
-    # New names first, the package's door last: whoever comes in by the old door finds
-    # everything that he may ask for, whoever comes in by the new one too.
+    # New names first, and the package's door last: whoever comes in by the old door finds
+    # everything that he may ask for, and whoever comes in by the new one too.
     fresh = [name for name in names if not os.path.lexists(target / name[1:])]
     changed = [name for name in names if name not in set(fresh)]
     changed.sort(key=lambda name: name == "/__init__.py")
+    if door_first and "/__init__.py" in changed:
+        changed.pop()
+        fresh.insert(0, "/__init__.py")
     for name in fresh + changed:
         there = target / name[1:]
         if _is_folder(there):

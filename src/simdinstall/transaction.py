@@ -30,7 +30,20 @@ from types import FrameType
 from simdinstall import journal as records
 from simdinstall.distributions import Distribution
 from simdinstall.errors import StateError
-from simdinstall.exchange import Move, Rename, clone, digest, inode, link_or_copy, perform, remove, sync, undo
+from simdinstall.exchange import (
+    Move,
+    Rename,
+    Where,
+    clone,
+    digest,
+    inode,
+    link_or_copy,
+    perform,
+    remove,
+    state,
+    sync,
+    undo,
+)
 from simdinstall.journal import Entry, Journal, Place
 from simdinstall.staging import make_bridge, make_union, needs_bridge
 
@@ -215,7 +228,7 @@ class _Planner:
         exchange: list[Move] = []
         if bridged:
             make_bridge(package, kept / place.relative(package), self._out(package))
-            exchange.append(self._between(package))
+            exchange.append(replace(self._between(package), door_first=True))
         if package in arriving:
             exchange.append(self._bring(package))
         opening = bring_folder(self.out, kept)
@@ -382,8 +395,10 @@ def put_back(
     Raises :class:`StateError` when another program has changed what was moved; nothing
     more is touched then, and the journal stays.
     """
+    # What comes after a move that was mirrored by half has not begun, and its slots may be half there.
+    begun = next((i for i, m in enumerate(moves) if m.mirror and state(m) is Where.UNDONE), len(moves))
     try:
-        for index, move in reversed(tuple(enumerate(moves))):
+        for index, move in reversed(tuple(enumerate(moves[: begun + 1]))):
             checkpoint(f"before undoing {index}")
             undo(move, rename=rename, checkpoint=checkpoint)
     except StateError as error:
