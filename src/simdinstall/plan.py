@@ -14,7 +14,7 @@ from simdinstall.abi import Abi
 from simdinstall.cpu import Cpu, March
 from simdinstall.environment import Distribution, Environment, State
 from simdinstall.fetch import Sources
-from simdinstall.kernels import Fidelity
+from simdinstall.kernels import ISA_FLAGS, Fidelity
 from simdinstall.toolchain import Toolchain
 from simdinstall.tree import LeftOut, Tree
 
@@ -90,7 +90,7 @@ def make(
             choice=f"{toolchain.kind} {toolchain.version}",
             why=_compiler_why(request, toolchain),
         ),
-        Reason(subject="flags", choice=" ".join(march.cflags) or "(baseline)", why=_flags_why(march)),
+        _flags_reason(march),
         Reason(subject="fidelity", choice=request.fidelity, why=FIDELITY_WHY[request.fidelity]),
     )
     return Plan(
@@ -190,6 +190,11 @@ def _compiler_why(request: Request, toolchain: Toolchain) -> str:
     return f"{toolchain.path} works"
 
 
-def _flags_why(march: March) -> str:
-    kernels = "; each kernel is compiled for its own instruction set" if march.isas else ""
-    return f"for the code between Pillow and the kernels{kernels}"
+def _flags_reason(march: March) -> Reason:
+    sets = "; ".join(f"{isa}: {' '.join(ISA_FLAGS[isa])}" for isa in march.isas)
+    mark = f"; marked as needing {march.level}" if march.level else ""
+    return Reason(
+        subject="flags",
+        choice=sets or "those of the baseline",
+        why=f"each kernel for its own instruction set, the code that chooses for the baseline{mark}",
+    )
