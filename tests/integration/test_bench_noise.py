@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import builds
 import pytest
 
+import builds
 from simdinstall.bench import Options, run_bench
 from simdinstall.measure import Build
 from simdinstall.peers import INSTALLED, STOCK, Participant
