@@ -92,4 +92,11 @@ PyMutex_Unlock(void *mutex);
 #define CONVERT_ARGUMENTS imIn, mode, palette, dither
 #endif
 
+/* ImagingConvertMatrix reads its matrix as const since 12.3. */
+#if PILLOW_PROTOTYPE_ImagingConvertMatrix == 2
+#define MATRIX_PARAMETERS Imaging im, ModeID mode, const float *m
+#else
+#define MATRIX_PARAMETERS Imaging im, ModeID mode, float *m
+#endif
+
 #endif
