@@ -215,9 +215,10 @@ def apply(patch: Patch, files: Mapping[str, str]) -> dict[str, str]:
             start = hunk.line - 1
             found = tuple(lines[start : start + len(hunk.old)])
             if found != hunk.old:
+                differing = hunk.line + _first_difference(found, hunk.old)
                 raise PatchError(
                     f"patch {patch.slug} does not apply",
-                    why=f"{path} is not what it expects at line {hunk.line + _first_difference(found, hunk.old)}",
+                    why=f"{path} is not what it expects at line {differing}",
                 )
             lines[start : start + len(hunk.old)] = hunk.new
         changed[path] = "\n".join(lines)
