@@ -539,8 +539,19 @@ class _Session:
         )
 
     def table(self) -> tuple[Row, ...]:
-        """All rows that were begun."""
-        return tuple(self._row(operation) for operation in self.rows.values())
+        """All rows, but not the one that an interrupt cut short before it had a figure."""
+        return tuple(
+            self._row(operation)
+            for operation in self.rows.values()
+            if not self.interrupted or self._has_figures(operation)
+        )
+
+    def _has_figures(self, operation: Operation) -> bool:
+        return any(
+            record.seconds or record.status != "ok"
+            for label in self.probes
+            if (record := self.records.get((operation.name, label))) is not None
+        )
 
     def _row(self, operation: Operation) -> Row:
         records = {

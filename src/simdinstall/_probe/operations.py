@@ -45,7 +45,7 @@ class Operation(NamedTuple):
 class Store:
     """Keeps the bytes of synthetic images between operations, up to a limit in bytes."""
 
-    def __init__(self, limit: int = 48 << 20) -> None:
+    def __init__(self, limit: int = 128 << 20) -> None:
         self._limit = limit
         self._kept: dict[tuple[Any, ...], bytes] = {}
 
