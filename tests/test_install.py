@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,23 @@ def test_everything_of_several_owners_is_moved_aside(site: Path, wheel: Wheel, t
     assert tree(site) == before
 
 
+def test_a_site_with_two_spellings_is_one(old: Path, wheel: Wheel) -> None:
+    """As on Fedora, where a venv's lib64 is a link to its lib, and either may be named."""
+    prefix = prefix_of(old)
+    (prefix / "lib64").unlink(missing_ok=True)
+    (prefix / "lib64").symlink_to("lib")
+    (old / "~illow").mkdir()
+    other = prefix / "lib64" / old.relative_to(prefix / "lib")
+    before = tree(old)
+    done = install(wheel, GOOD, replace(look(old), site=other), grace=0)
+    assert done.removed == ("pillow 12.1.1",)
+    assert imports(old) == "13.0.0"
+    assert not (old / "~illow").exists()
+    assert status(replace(look(old), site=other)).changed == ()
+    rollback(replace(look(old), site=other), grace=0)
+    assert tree(old) == before
+
+
 def test_a_stray_package_that_nobody_owns_is_replaced(site: Path, wheel: Wheel) -> None:
     (site / "PIL").mkdir()
     (site / "PIL" / "stale.py").write_text("")
@@ -293,25 +310,85 @@ def test_the_same_build_can_be_installed_again(old: Path, wheel: Wheel) -> None:
     assert tree(old) == before
 
 
-def test_a_user_site_that_does_not_exist_yet_is_made(tmp_path: Path, wheel: Wheel) -> None:
-    base = small_pillow.make_venv(tmp_path / "venv")
-    site = tmp_path / "home" / ".local" / "lib" / base.parent.name / "site-packages"
-    env = replace(look(base), site=site, scope="user")
-    recorder: list[dict[str, str]] = []
+AS_USER = """
+import os, sys
+from pathlib import Path
+sys.path[:0] = sys.argv[1].split(os.pathsep)
+from install_parts import GOOD, as_wheel
+from simdinstall.environment import inspect
+from simdinstall.install import install, rollback
+python, wheel = Path(sys.argv[2]), as_wheel(Path(sys.argv[3]), "13.0.0+simd.v3")
+env = inspect(python)
+done = install(wheel, GOOD, env, grace=0) if sys.argv[4] == "install" else rollback(env, grace=0)
+print(env.scope, done.before, "->", done.after, "in", done.site)
+"""
 
-    def run_with_user_site(argv: Sequence[str | Path], **options: Any) -> Completed:
-        if "-c" in argv:
-            # Venvs have no user site; a path file does for it here.
-            (base / "user.pth").write_text(f"{site}\n")
-            recorder.append(dict(options["env"]))
-        return run(argv, **options)
 
-    done = install(wheel, GOOD, env, run=run_with_user_site, grace=0)
-    assert done.site == site
-    assert imports(base) == "13.0.0"
-    assert len(recorder) == 2
-    rollback(replace(look(base), site=site, owners=()), grace=0)
-    assert imports(base).endswith("No module named 'PIL'")
+def test_the_users_own_directory(tmp_path: Path, wheel: Wheel) -> None:
+    base = tmp_path / "home" / ".local"
+    site = small_pillow.site_of(base)
+    pip_install(site, stock_wheel(tmp_path / "old", "12.1.1"))
+    before = tree(site)
+    python = Path(sys.base_prefix) / "bin" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    environ = dict(os.environ) | {"PYTHONUSERBASE": str(base)}
+    folders = os.pathsep.join(map(str, (Path(__file__).parent, *sys.path)))
+
+    def do(action: str) -> str:
+        # -s: this process itself must not find that Pillow, only the one that it looks at.
+        argv = [sys.executable, "-s", "-c", AS_USER, folders, python, wheel.path, action]
+        return run(argv, env=environ).stdout
+
+    def release() -> str:
+        return run([python, "-c", "import PIL.Image; print(PIL.__version__)"], env=environ).stdout.strip()
+
+    assert release() == "12.1.1"
+    assert do("install") == f"user pillow 12.1.1 -> {NEW} in {site}\n"
+    assert release() == "13.0.0"
+    assert do("rollback") == f"user {NEW} -> pillow 12.1.1 in {site}\n"
+    assert tree(site) == before
+
+
+def test_a_site_that_does_not_exist_yet_is_made(tmp_path: Path, wheel: Wheel) -> None:
+    venv = small_pillow.make_venv(tmp_path / "venv")
+    site = tmp_path / "home" / ".local" / "lib" / venv.parent.name / "site-packages"
+    env = replace(look(venv), site=site, scope="user")
+    (venv / "user.pth").write_text(f"{site}\n")
+    assert install(wheel, GOOD, env, run=quick(site, wheel), grace=0).site == site
+    assert imports(venv) == "13.0.0"
+    rollback(env, grace=0)
+    assert imports(venv).endswith("No module named 'PIL'")
+
+
+@pytest.mark.parametrize("how", [rename, weak_rename])
+@pytest.mark.parametrize("release", ["12.1.1", "13.0.0"])
+def test_pillow_imports_at_every_step(site: Path, tmp_path: Path, release: str, how: Any) -> None:
+    pip_install(site, stock_wheel(tmp_path / "old", release, modules=0))
+    wheel, seen = our_wheel(tmp_path / "new"), []
+
+    def step(_: str) -> None:
+        seen.append(imports(site))
+
+    starts_nothing = quick(site, wheel)
+    install(wheel, GOOD, look(site), run=starts_nothing, checkpoint=step, rename=how, grace=0)
+    assert set(seen) == {release, "13.0.0"}
+    back(site, checkpoint=step, rename=how)
+    assert set(seen) == {release, "13.0.0"}
+    failing = stop_after("checked", step)
+    with pytest.raises(Stop):
+        install(wheel, GOOD, look(site), run=starts_nothing, checkpoint=failing, rename=how, grace=0)
+    assert set(seen) == {release, "13.0.0"}
+    assert imports(site) == release
+
+
+def stop_after(name: str, step: Callable[[str], None]) -> Callable[[str], None]:
+    """Go through ``step`` at every checkpoint, and stop at the one of that name."""
+
+    def checkpoint(reached: str) -> None:
+        step(reached)
+        if reached == name:
+            raise Stop
+
+    return checkpoint
 
 
 # Refusals, before anything is touched ----------------------------------------------------

@@ -21,7 +21,7 @@ import os
 import platform
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -364,34 +364,43 @@ def _mirror(source: Path | None, target: Path, door_first: bool, checkpoint: Cal
     if not _is_folder(target):
         target.unlink(missing_ok=True)
         target.mkdir()
-    names = [name for name, path in _walk(source, "") if not _is_folder(path)]
-    for name, path in _walk(source, ""):
+    wanted = list(_walk(source, ""))
+    for name, path in wanted:
         there = target / name[1:]
         if _is_folder(path) and not _is_folder(there):
             there.unlink(missing_ok=True)
             there.mkdir()
     # New names first, and the package's door last: whoever comes in by the old door finds
     # everything that he may ask for, and whoever comes in by the new one too.
+    names = [name for name, path in wanted if not _is_folder(path)]
     fresh = [name for name in names if not os.path.lexists(target / name[1:])]
     changed = [name for name in names if name not in set(fresh)]
     changed.sort(key=lambda name: name == "/__init__.py")
     if door_first and "/__init__.py" in changed:
         changed.pop()
         fresh.insert(0, "/__init__.py")
+    known = {name for name, _ in wanted}
+    surplus = [path for name, path in _walk(target, "") if name not in known]
+    # Byte code of the old might pass for the new's, should size and time of a module be the same.
+    stale = [path for path in surplus if path.parent.name == "__pycache__"]
+    _clear(stale, checkpoint)
     for name in fresh + changed:
         there = target / name[1:]
         if _is_folder(there):
             remove(there)
         _place(source / name[1:], there, checkpoint)
-    wanted = {name for name, _ in _walk(source, "")}
-    for name, path in list(_walk(target, "")):
-        if name not in wanted and os.path.lexists(path):
-            checkpoint("mirror: removing")
-            remove(path)
-    for name, path in _walk(source, ""):
+    _clear(surplus, checkpoint)
+    for name, path in wanted:
         if _is_folder(path):
             shutil.copystat(path, target / name[1:])
             _keep_owner(path, target / name[1:])
+
+
+def _clear(paths: Sequence[Path], checkpoint: Callable[[str], None]) -> None:
+    for path in paths:
+        if os.path.lexists(path):
+            checkpoint("mirror: removing")
+            remove(path)
 
 
 def _place(source: Path | None, target: Path, checkpoint: Callable[[str], None]) -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -147,7 +147,7 @@ def install(
                 why="its sha256 is another one",
                 hint="nothing was changed; run this again",
             )
-    place = Place.of(env.site)
+    place, env = _placed(env)
     with _session(place, env, checkpoint):
         _require_unchanged(place, env)
         number = _next_number(place)
@@ -230,7 +230,7 @@ def rollback(
     kept. With ``force`` even if something else has changed the environment since; without
     it that is a :class:`StateError`, as is nothing to go back to.
     """
-    place = Place.of(env.site)
+    place, env = _placed(env)
     with _session(place, env, checkpoint):
         entries = records.read_history(place)
         chosen = _chosen(place, entries, to)
@@ -305,7 +305,7 @@ def history(env: Environment) -> tuple[Entry, ...]:
 
 def status(env: Environment) -> Status:
     """Look at what is installed and whether it is as it was left. Changes nothing."""
-    place = Place.of(env.site)
+    place, env = _placed(env)
     entries = records.read_history(place)
     latest = entries[-1] if entries else None
     # Several may be there, one over the other: ours is the one to ask about.
@@ -325,6 +325,22 @@ def status(env: Environment) -> Status:
         latest=latest,
         can_roll_back=latest is not None and place.kept(latest.number).is_dir(),
     )
+
+
+def _placed(env: Environment) -> tuple[Place, Environment]:
+    """The place, and the environment with one spelling of it: lib64 is a link to lib in many."""
+    place = Place.of(env.site)
+
+    def spelt(path: Path) -> Path:
+        same = path != place.site and path.is_dir() and place.site.is_dir() and path.samefile(place.site)
+        return place.site if same else path
+
+    owners = tuple(
+        replace(owner, site=spelt(owner.site), location=spelt(owner.location.parent) / owner.location.name)
+        for owner in env.owners
+    )
+    strays = tuple(spelt(path.parent) / path.name for path in env.leftovers)
+    return place, replace(env, owners=owners, leftovers=strays)
 
 
 def _transaction(place: Place, env: Environment, entry: Entry, swap: Swap) -> Transaction:

@@ -113,7 +113,12 @@ def try_import(
     does not import, or is not ``version`` of ``release`` in ``site``.
     """
     flags = ["-P", "-B"] + ([] if user else ["-s"])
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    # PYTHONPATH and the like may put anything in front; but the user's own directory may be elsewhere.
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("PYTHON") or key == "PYTHONUSERBASE"
+    }
     try:
         done = run([python, *flags, "-c", _CHECK, str(staged or "")], env=environment, timeout=120)
         found: Mapping[str, object] = json.loads(done.stdout)

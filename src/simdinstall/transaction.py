@@ -11,6 +11,15 @@ The order of the moves keeps ``import PIL`` working at every instant:
 3. ``PIL`` is exchanged for the new one; then dist-info and whatever else arrives; then
    what only leaves is taken away; then the union is reduced to the new libraries.
 
+What remains: an import looks each module up by the directory's path, and a package's
+``__path__`` cannot be changed in a process from outside. So an import that is under way
+for longer than the grace period can still meet both releases, and a process that loaded
+the old one long ago gets modules that it has not used yet from the new one, as after any
+upgrade. Where both releases have the same Python code (stock and ours of one release),
+neither matters, and no grace is needed. Measured with Pillow 12.1.1 and 13.0.0 and a
+process that imports in a loop on a loaded machine, in 121 exchanges: 66 failed imports
+by plain exchange, 65 with a bridge but no grace, none with both.
+
 The journal is on the disk before the first move. Until it says ``commit`` an
 interruption is undone, from then on it is finished.
 """
