@@ -182,6 +182,12 @@ def test_a_build_that_cannot_be_loaded(stock: Path, front: Front) -> None:
     assert "cannot be imported" in verdict.problems[0]
 
 
+def test_a_build_for_a_better_cpu_may_not_start(stock: Path, front: Front) -> None:
+    verdict = verify(stock, front("NO_LOAD"), python=PYTHON, quick=True, runnable=False)
+    assert verdict.ok
+    assert "cannot load" in verdict.limits[0]
+
+
 def test_a_library_for_a_better_cpu_is_a_limit_not_a_failure(stock: Path, tmp_path: Path) -> None:
     built = tmp_path / "built"
     (built / "PIL").mkdir(parents=True)

@@ -193,13 +193,16 @@ def verify(
     python: Path,
     fidelity: str = "bounded",
     quick: bool = False,
+    runnable: bool = True,
     progress: Progress | None = None,
     families: Sequence[str] | None = None,
 ) -> Verdict:
     """Compare two unpacked wheels under one interpreter.
 
     ``stock`` and ``candidate`` are folders with a ``PIL`` in them. ``quick`` checks the
-    best level only and times less. ``families`` restricts the checks. ``progress`` is told
+    best level only and times less. Without ``runnable`` (the build is for a better CPU than
+    this) it is a limit, not a failure, when the candidate cannot even be imported.
+    ``families`` restricts the checks. ``progress`` is told
     what is at work and how much is done (0 to 1). Raises :class:`VerifyError` where stock
     itself cannot be run; whatever is wrong with the candidate is in the verdict.
     """
@@ -213,14 +216,20 @@ def verify(
             raise VerifyError("the stock Pillow does not run", why=_reason(error)) from error
         built = Probe(Build(label="candidate", python=python, path=candidate), folder=folder)
         try:
-            return _verify(reference, built, fidelity, quick, told, families)
+            return _verify(reference, built, fidelity, quick, runnable, told, families)
         finally:
             for probe in (reference, built):
                 probe.close(kindly=False)
 
 
 def _verify(
-    stock: Probe, candidate: Probe, fidelity: str, quick: bool, told: Progress, families: Sequence[str] | None
+    stock: Probe,
+    candidate: Probe,
+    fidelity: str,
+    quick: bool,
+    runnable: bool,
+    told: Progress,
+    families: Sequence[str] | None,
 ) -> Verdict:
     told("features", 0.0)
     empty = Verdict(
@@ -240,41 +249,34 @@ def _verify(
         candidate.start()
     except (ProbeDied, ProbeError) as error:
         reason = _reason(error)
-        if "CPU ISA level is lower than required" in reason:
+        if not runnable or "CPU ISA level is lower than required" in reason:
             limit = f"this CPU cannot load the library, so nothing was run: {reason}"
             return replace(empty, ok=True, limits=(limit,))
         return replace(empty, problems=(f"the built Pillow cannot be imported: {reason}",))
-    provenance = read_provenance(candidate.build.path) if candidate.build.path else {}
-    trace = candidate.hello["trace"]
-    levels, limits = _levels(trace, quick)
-    problems = [*_features(stock, candidate)]
+    wanted = stock.ask("features")
+    try:
+        problems = _lacking(wanted, candidate.ask("features"))
+    except (ProbeDied, ProbeError) as error:
+        return replace(empty, problems=(f"the built Pillow cannot list its features: {_reason(error)}",))
     features_ok = not problems
     if stock.hello["pil"] != candidate.hello["pil"]:
         problems.append(f"PIL.__version__ is {candidate.hello['pil']}, stock's is {stock.hello['pil']}")
-    bounds = declared_bounds(provenance)
-
-    graded: list[Graded] = []
-    ran: dict[tuple[str, str, int], int] = {}
+    trace = candidate.hello["trace"]
+    levels, limits = _levels(trace, quick)
+    bounds = declared_bounds(read_provenance(candidate.build.path) if candidate.build.path else {})
     names = list(families) if families is not None else stock.ask("families")["families"]
-    for number, family in enumerate(names):
-        told(family, 0.05 + 0.7 * number / len(names))
-        try:
-            groups = measure.compare_family(stock, candidate, family, levels, scratch=stock.folder)
-        except ProbeDied as death:
-            problems.append(f"{family}: the checks did not end: {death.reason}")
-            candidate.close(kindly=False)
-            candidate.start()
-            continue
-        for group in groups:
-            graded.append(grade(group, bounds=bounds, fidelity=fidelity))
-            for served in group.served:
-                key = served.function, served.kernel, served.level
-                ran[key] = ran.get(key, 0) + served.calls
+    groups, troubles = _checks(stock, candidate, names, levels, told)
+    problems += troubles
+    graded = [grade(group, bounds=bounds, fidelity=fidelity) for group in groups]
+    ran: dict[tuple[str, str, int], int] = {}
+    for served in (served for group in groups for served in group.served):
+        key = served.function, served.kernel, served.level
+        ran[key] = ran.get(key, 0) + served.calls
     problems += [_explain(row) for row in graded if row.grade == "failed"]
     if families is None:
         problems += _never_ran(trace, levels, ran)
     told("speed", 0.75)
-    rows = _speed(stock, candidate, quick, told)
+    rows = () if troubles else _speed(stock, candidate, quick, told)
     for probe in (stock, candidate):
         probe.close()
     return Verdict(
@@ -296,6 +298,25 @@ def _verify(
         cpu_seconds=stock.cpu_seconds + candidate.cpu_seconds,
         memory=max(stock.memory, candidate.memory),
     )
+
+
+def _checks(
+    stock: Probe, candidate: Probe, families: Sequence[str], levels: Sequence[int], told: Progress
+) -> tuple[list[Group], list[str]]:
+    """All families; one that cannot be brought to its end costs itself, not the others."""
+    groups: list[Group] = []
+    troubles: list[str] = []
+    for number, family in enumerate(families):
+        told(family, 0.05 + 0.7 * number / len(families))
+        try:
+            groups += measure.compare_family(stock, candidate, family, levels, scratch=stock.folder)
+        except (ProbeDied, ProbeError) as error:
+            reason = error.reason if isinstance(error, ProbeDied) else str(error)
+            troubles.append(f"{family}: the checks did not end: {reason}")
+            for probe in (stock, candidate):
+                probe.close(kindly=False)
+                probe.start()
+    return groups, troubles
 
 
 def _reason(error: ProbeDied | ProbeError) -> str:
@@ -345,8 +366,8 @@ def _levels(trace: Mapping[str, Any], quick: bool) -> tuple[tuple[int, ...], tup
     return here or (0,), limits
 
 
-def _features(stock: Probe, candidate: Probe) -> list[str]:
-    ours, theirs = stock.ask("features"), candidate.ask("features")
+def _lacking(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """What stock has and the candidate has not, or has in another version."""
     problems = [f"lacks the {name}" for name in ours["features"] if name not in theirs["features"]]
     problems += [
         f"{name} is version {theirs['features'][name][0]}, stock's is {version}"
