@@ -29,6 +29,9 @@ SANITIZE = (
     *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
     *("-fno-omit-frame-pointer", "-g1", "-O1", "-Wno-error"),
 )
+if SANITIZED:
+    # It has done its work; compilers need not be slowed down by it.
+    os.environ.pop("LD_PRELOAD", None)
 
 
 def sources(cache: Path) -> tuple[Download, Download]:
