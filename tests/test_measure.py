@@ -6,6 +6,7 @@ import os
 import random
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,15 +87,26 @@ def test_no_verdict_of_change_in_a_thousand_runs_of_nothing() -> None:
         assert found.verdict in ("same", "noisy"), rounds
 
 
+def test_a_change_must_show_in_every_process() -> None:
+    base = sample("a", *([1.0] * 12))
+    lucky = replace(sample("b", *([0.8] * 4), *([1.0] * 3), *([0.8] * 5)), passes=(4, 3, 5))
+    assert compare_samples(base, lucky).verdict in ("same", "noisy")
+    steady = replace(sample("b", *([0.8] * 12)), passes=(4, 3, 5))
+    assert compare_samples(base, steady).verdict == "faster"
+
+
 def test_samples_without_a_common_round_are_refused() -> None:
     with pytest.raises(ValueError, match="no pair"):
         compare_samples(sample("a"), sample("b", 1.0))
 
 
 def test_bounds_of_a_median() -> None:
-    # Tables of the binomial give ranks 2 and 9 of 10, and 6 and 15 of 20, for 95 %.
-    assert median_bounds(range(1, 11)) == (2, 9)
-    assert median_bounds(range(1, 21)) == (6, 15)
+    # Tables of the binomial give ranks 2 and 9 of 10, and 6 and 15 of 20, for 95 %;
+    # 1 and 10, and 4 and 17, for 99 %.
+    assert median_bounds(range(1, 11), 0.95) == (2, 9)
+    assert median_bounds(range(1, 21), 0.95) == (6, 15)
+    assert median_bounds(range(1, 11)) == (1, 10)
+    assert median_bounds(range(1, 21)) == (4, 17)
     assert median_bounds([5.0]) == (5.0, 5.0)
     assert median_bounds([4.0, 5.0, 6.0]) == (4.0, 6.0)
 

@@ -311,6 +311,7 @@ class _Record:
     status: str = "ok"
     why: str = ""
     seconds: list[float] = field(default_factory=list)
+    passes: list[int] = field(default_factory=list)
     faults: list[float] = field(default_factory=list)
     calls: int = 0
     first: Prepared | None = None
@@ -455,6 +456,7 @@ class _Session:
                 self._lost(label, record, "ended while it was timed")
                 continue
             record.seconds += sample.seconds
+            record.passes.append(len(sample.seconds))
             record.faults.append(sample.faults)
             record.calls = max(record.calls, sample.calls)
             if label in self.running:
@@ -666,7 +668,7 @@ def floor(
 
 
 def _sample(record: _Record) -> Sample:
-    return Sample(label="", seconds=tuple(record.seconds), calls=record.calls)
+    return Sample(label="", seconds=tuple(record.seconds), calls=record.calls, passes=tuple(record.passes))
 
 
 def _presented(build: Build, probe: Probe) -> Build:

@@ -256,7 +256,7 @@ def _machine(report: BenchReport) -> str:
         f"<dl>{listed}</dl>{noisy}"
         "<p>Each build ran in processes of its own, in turns, round by round; times are CPU time per "
         "call, the median of all rounds. A ratio is the median of the ratios pair by pair; the range in its "
-        "tooltip holds the true median with 95 % confidence. The floor is what moving the bytes and touching "
+        "tooltip holds the true median with 99 % confidence. The floor is what moving the bytes and touching "
         "fresh pages costs on this machine at the least. The difference is the largest one of any "
         "band in any pixel, and the share of pixels that differ.</p>"
         f"<h3>Again</h3><p><code>{escape(report.command)}</code></p></section>"

@@ -18,6 +18,7 @@ import struct
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -193,12 +194,16 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sample:
-    """The seconds per call of one build in each round, in the order of the rounds."""
+    """The seconds per call of one build in each round, in the order of the rounds.
+
+    ``passes`` are the numbers of rounds in each process, where there was more than one.
+    """
 
     label: str
     seconds: tuple[float, ...]
     calls: int
     faults: float = 0.0
+    passes: tuple[int, ...] = ()
 
     @property
     def median(self) -> float:
@@ -210,7 +215,8 @@ class Sample:
 class Comparison:
     """How many times as fast a build is as the one it is compared with.
 
-    ``low`` and ``high`` bound the median of the pairs' ratios with about 95 % confidence;
+    ``low`` and ``high`` bound the median of the pairs' ratios with 99 % confidence, or as
+    well as so many pairs can;
     ``spread`` is the half distance of the quartiles over the median. ``verdict`` is
     "faster", "slower", "same" or "noisy".
     """
@@ -222,6 +228,8 @@ class Comparison:
     verdict: str
 
 
+#: Of the bounds of a median: with hundreds of rows, one in twenty would be far too many.
+CONFIDENCE = 0.99
 #: A change smaller than this is none: two runs of the same build differ by that much.
 SAME_WITHIN = 0.05
 #: Where the confidence interval is wider than this, only a clear change is called one.
@@ -236,11 +244,11 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
 
 
-def median_bounds(ordered: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+def median_bounds(ordered: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Bounds for the median of what the values were drawn from, by order statistics.
 
     The number of values below the true median is binomial with p = 1/2, which gives the
-    ranks (Conover, Practical Nonparametric Statistics, section 3.2). With fewer than six
+    ranks (Conover, Practical Nonparametric Statistics, section 3.2). With fewer than eight
     values the extremes are the best there is.
     """
     count = len(ordered)
@@ -256,17 +264,35 @@ def median_bounds(ordered: Sequence[float], confidence: float = 0.95) -> tuple[f
 def compare_samples(base: Sample, other: Sample, *, same_within: float = SAME_WITHIN) -> Comparison:
     """Base's time over the other's, pair by pair: 2.0 is twice as fast.
 
+    Where there were several passes, a change must show in each of them: how memory happens
+    to lie in a process makes some operations faster or slower for all of its life.
     Raises :class:`ValueError` where the samples have no rounds in common.
     """
-    ratios = sorted(b / o for b, o in zip(base.seconds, other.seconds, strict=False) if o > 0 and b > 0)
-    if not ratios:
+    pairs = [b / o if o > 0 and b > 0 else 1.0 for b, o in zip(base.seconds, other.seconds, strict=False)]
+    if not pairs:
         raise ValueError("no pair of measurements")
+    ratios = sorted(pairs)
     ratio = statistics.median(ratios)
     low, high = median_bounds(ratios)
     spread = (quantile(ratios, 0.75) - quantile(ratios, 0.25)) / 2 / ratio
+    medians = _by_pass(pairs, other.passes)
     return Comparison(
-        ratio=ratio, low=low, high=high, spread=spread, verdict=_verdict(ratio, low, high, same_within)
+        ratio=ratio,
+        low=low,
+        high=high,
+        spread=spread,
+        verdict=_verdict(ratio, min(low, *medians), max(high, *medians), same_within),
     )
+
+
+def _by_pass(pairs: Sequence[float], passes: Sequence[int]) -> list[float]:
+    """The median ratio in each process; of all pairs where they do not add up."""
+    if len(passes) < 2 or sum(passes) != len(pairs):
+        return [statistics.median(pairs)]
+    ends = list(accumulate(passes))
+    return [
+        statistics.median(pairs[end - count : end]) for end, count in zip(ends, passes, strict=True) if count
+    ]
 
 
 def _verdict(ratio: float, low: float, high: float, same_within: float) -> str:
