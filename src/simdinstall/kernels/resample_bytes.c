@@ -304,6 +304,36 @@ deinterleave(struct strip *strip, int phases, const struct orders *orders, int b
     strip->ready += GROUPS_AHEAD;
 }
 
+/*
+ * A large step, once for each number of bands, to be called. Inlined into every loop that
+ * wants it, as the small ones are, it would make the compiler take three times as long.
+ */
+#define UNPACKED(...) __VA_ARGS__
+#define CALLED_STEP(name, step, parameters, arguments)                     \
+    static __attribute__((noinline)) void name##_1(UNPACKED parameters) {  \
+        step(UNPACKED arguments, 1);                                       \
+    }                                                                      \
+    static __attribute__((noinline)) void name##_2(UNPACKED parameters) {  \
+        step(UNPACKED arguments, 2);                                       \
+    }                                                                      \
+    static __attribute__((noinline)) void name##_3(UNPACKED parameters) {  \
+        step(UNPACKED arguments, 3);                                       \
+    }                                                                      \
+    static __attribute__((noinline)) void name##_4(UNPACKED parameters) {  \
+        step(UNPACKED arguments, 4);                                       \
+    }                                                                      \
+    LANES_INLINE void name(UNPACKED parameters, int bands) {               \
+        (bands == 1   ? name##_1                                           \
+         : bands == 2 ? name##_2                                           \
+         : bands == 3 ? name##_3                                           \
+                      : name##_4)(UNPACKED arguments);                     \
+    }
+
+CALLED_STEP(
+    read_ahead, deinterleave, (struct strip * strip, int phases, const struct orders *orders),
+    (strip, phases, orders)
+)
+
 /* The sums of one output in all bands, of all lines of a strip. */
 LANES_INLINE void
 horizontal_output(
@@ -351,7 +381,7 @@ horizontal_strip_of(
         vec z[4];
 
         while (last->start + (groups - 1) * phases >= strip->ready * phases) {
-            deinterleave(strip, phases, orders, bands);
+            read_ahead(strip, phases, orders, bands);
         }
         if (bands == 1) {
             vec one[4];
@@ -629,6 +659,16 @@ write_line(const struct job *job, int y, int from, int width, const struct order
     );
 }
 
+CALLED_STEP(
+    fill_ring, fill_from_strip, (const struct job *job, int first, const struct orders *orders),
+    (job, first, orders)
+)
+CALLED_STEP(
+    put_line, write_line,
+    (const struct job *job, int y, int from, int width, const struct orders *orders),
+    (job, y, from, width, orders)
+)
+
 LANES_INLINE void
 both_passes(const struct job *job, const struct orders *orders, int bands) {
     const struct taps *down = job->down;
@@ -641,9 +681,9 @@ both_passes(const struct job *job, const struct orders *orders, int bands) {
             done = first;
         }
         for (; done < first + window->count; done += VEC_PARTS) {
-            fill_from_strip(job, done, orders, bands);
+            fill_ring(job, done, orders, bands);
         }
-        write_line(job, y, 0, job->out->xsize, orders, bands);
+        put_line(job, y, 0, job->out->xsize, orders, bands);
     }
 }
 
@@ -652,7 +692,7 @@ horizontal_pass(const struct job *job, const struct orders *orders, int bands) {
     int y, part, i;
 
     for (y = 0; y < job->out->ysize; y += STRIP_LINES) {
-        fill_from_strip(job, y / 4, orders, bands);
+        fill_ring(job, y / 4, orders, bands);
         for (part = 0; part < VEC_PARTS && y + part * 4 < job->out->ysize; part++) {
             uint8_t *lines[4];
             int top = y + part * 4, count = least(4, job->out->ysize - top);
@@ -687,7 +727,7 @@ vertical_pass(const struct job *job, const struct orders *orders, int bands) {
                     ring_line(&job->ring, done), lines, from, from + width, orders, bands
                 );
             }
-            write_line(job, y, from, width, orders, bands);
+            put_line(job, y, from, width, orders, bands);
         }
     }
 }
