@@ -55,7 +55,7 @@ class TerminalProgress:
             self._status.update(f"{step}{share}")
         elif step != self._last:
             seconds = time.monotonic() - self._started
-            self._console.print(f"[{seconds:5.1f} s] {step}", markup=False, highlight=False)
+            self._console.print(f"[{seconds:5.1f} s] {step}", markup=False, highlight=False, soft_wrap=True)
         self._last = step
 
 
