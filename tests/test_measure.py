@@ -167,6 +167,19 @@ def test_timing_is_interleaved_and_pinned(probe: Probe, stock: Path, tmp_path: P
         assert all(len(one.seconds) == 3 and one.median > 0 for one in found.values())
 
 
+def test_rounds_go_on_until_the_ratio_is_known(probe: Probe, stock: Path, tmp_path: Path) -> None:
+    with Probe(Build(label="again", python=PYTHON, path=stock), folder=tmp_path) as again:
+        for one in (probe, again):
+            measure.prepare(one, "speed", "speed/reduce RGB by 2")
+        for effort, rounds in (
+            (Effort(rounds=2, most=9, precision=0.0, slice=0.001), 9),
+            (Effort(rounds=2, most=9, precision=9.0, slice=0.001), 2),
+            (Effort(rounds=2, most=9, precision=0.0, slice=0.001, budget=0.0), 2),
+        ):
+            found = measure.time_interleaved((probe, again), effort)
+            assert [len(one.seconds) for one in found.values()] == [rounds, rounds]
+
+
 def test_pinning_may_be_refused(probe: Probe) -> None:
     core, why = measure.pin((probe,), core=4095)
     assert core is None

@@ -70,7 +70,11 @@ class Options:
     @property
     def effort(self) -> Effort:
         """The time for a row in one pass."""
-        return Effort(rounds=3, slice=0.003) if self.quick else Effort(rounds=4, slice=0.015)
+        return (
+            Effort(rounds=3, slice=0.003)
+            if self.quick
+            else Effort(rounds=5, most=24, precision=0.01, budget=0.8, slice=0.006)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -377,9 +377,18 @@ def pin(probes: Sequence[Probe], core: int | None = None) -> tuple[int | None, s
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Effort:
-    """How much time to give a row: rounds, and seconds of one build in one round."""
+    """How much time to give a row.
+
+    ``rounds`` at the least; more, up to ``most``, as long as the median ratio to the first
+    build is not known to ``precision`` and less than ``budget`` seconds were spent. ``slice``
+    are the seconds of one build in one round: short ones bring the turns closer together, so
+    that what slows the machine down hits both.
+    """
 
     rounds: int = 7
+    most: int = 0
+    precision: float = 0.0
+    budget: float = 1.0
     slice: float = 0.02
     calls: int = 20_000
 
@@ -404,7 +413,12 @@ def time_interleaved(
             alive.remove(probe)
         else:
             calls[probe.build.label] = found
-    for number in range(effort.rounds):
+    number, spent = 0, 0.0
+    while number < effort.rounds or (
+        number < effort.most
+        and spent < effort.budget
+        and not _precise([seconds[probe.build.label] for probe in alive], effort.precision)
+    ):
         for probe in list(alive if number % 2 == 0 else reversed(alive)):
             label = probe.build.label
             try:
@@ -414,6 +428,8 @@ def time_interleaved(
                 continue
             seconds[label].append(answer["seconds"] / calls[label])
             faults[label].append(answer["faults"])
+            spent += answer["seconds"]
+        number += 1
     return {
         label: Sample(
             label=label,
@@ -423,6 +439,20 @@ def time_interleaved(
         )
         for label in (probe.build.label for probe in alive)
     }
+
+
+def _precise(samples: Sequence[Sequence[float]], precision: float) -> bool:
+    """Whether all medians of ratios to the first are known to a relative ``precision``."""
+    if len(samples) < 2:
+        return True
+    for other in samples[1:]:
+        ratios = sorted(a / b for a, b in zip(samples[0], other, strict=False) if a > 0 and b > 0)
+        if not ratios:
+            return True
+        low, high = median_bounds(ratios)
+        if (high - low) / 2 > precision * statistics.median(ratios):
+            return False
+    return True
 
 
 def _calibrate(probe: Probe, effort: Effort) -> int | None:

@@ -7,9 +7,25 @@
  */
 #include "alpha_composite.h"
 
-#include "pixels.h"
+#include "lanes.h"
 
 #define FULL (255 * 128)
+#define ALPHA 0xff000000u /* the last byte of a pixel, as x86 loads it */
+
+/* In each 128-bit part, 32-bit lane j everywhere. */
+#define BROADCAST32(a, j) LANES_OP(shuffle_epi32)(a, (j) * 0x55)
+
+/* a where `test` has only zeros in a 32-bit lane, else b. */
+LANES_INLINE vec
+where_zero(vec test, vec a, vec b) {
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_mask_blend_epi32(_mm512_cmpeq_epi32_mask(test, v_zero()), b, a);
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_blendv_epi8(b, a, _mm256_cmpeq_epi32(test, v_zero()));
+#else
+    return _mm_blendv_epi8(b, a, _mm_cmpeq_epi32(test, v_zero()));
+#endif
+}
 
 /*
  * floor(a * 255 * FULL / sum) for lanes with a > 0, hence sum >= a > 0.
@@ -21,13 +37,14 @@
 LANES_INLINE vec
 weight(vec alpha, vec sum) {
     vec numerator = v_mullo32(alpha, v_set32(255 * FULL));
-    vec quotient = f_truncate(f_div(f_from_int(numerator), f_from_int(sum)));
+    vec quotient =
+        f_truncate(LANES_OP(div_ps)(f_from_int(numerator), f_from_int(sum)));
     vec remainder = v_sub32(numerator, v_mullo32(quotient, sum));
 
     return v_add32(quotient, v_sar32(remainder, 31));
 }
 
-/* x / 255 of 32-bit lanes, as stock rounds it: x + half is given. */
+/* x / 255 / 2**more_bits of 32-bit lanes to which half of the divisor was added. */
 LANES_INLINE vec
 divided_by_255(vec x, int more_bits) {
     return v_shr32(v_add32(v_shr32(x, 8), x), 8 + more_bits);
@@ -56,18 +73,37 @@ composite(vec below, vec above) {
     vec first = v_low8(above, below), second = v_high8(above, below);
     vec result = v_pack16(
         v_pack32(
-            mixed(v_low8(first, zero), P_BROADCAST32(weights, 0)),
-            mixed(v_high8(first, zero), P_BROADCAST32(weights, 1))
+            mixed(v_low8(first, zero), BROADCAST32(weights, 0)),
+            mixed(v_high8(first, zero), BROADCAST32(weights, 1))
         ),
         v_pack32(
-            mixed(v_low8(second, zero), P_BROADCAST32(weights, 2)),
-            mixed(v_high8(second, zero), P_BROADCAST32(weights, 3))
+            mixed(v_low8(second, zero), BROADCAST32(weights, 2)),
+            mixed(v_high8(second, zero), BROADCAST32(weights, 3))
         )
     );
     vec result_alpha = v_shl32(divided_by_255(v_add32(sum, v_set32(0x80)), 0), 24);
 
     result = v_or(v_andnot(v_set32(ALPHA), result), result_alpha);
-    return p_where_zero(alpha, below, result);
+    return where_zero(alpha, below, result);
+}
+
+static void
+composite_row(uint8_t *out, const uint8_t *below, const uint8_t *above, int pixels) {
+    int x = 0;
+
+    for (; x <= pixels - VEC_PIXELS; x += VEC_PIXELS) {
+        v_store(out + x * 4, composite(v_load(below + x * 4), v_load(above + x * 4)));
+    }
+    if (x < pixels) {
+        /* The last pixels go through a vector that may be read and written whole. */
+        uint8_t rest[2][sizeof(vec)] = {{0}};
+        size_t size = (size_t)(pixels - x) * 4;
+
+        memcpy(rest[0], below + x * 4, size);
+        memcpy(rest[1], above + x * 4, size);
+        v_store(rest[0], composite(v_load(rest[0]), v_load(rest[1])));
+        memcpy(out + x * 4, rest[0], size);
+    }
 }
 
 Imaging
@@ -79,12 +115,11 @@ SIMD_NAME(alpha_composite)(Imaging imDst, Imaging imSrc) {
         return NULL;
     }
     for (y = 0; y < imOut->ysize; y++) {
-        p_row2(
+        composite_row(
             (uint8_t *)imOut->image[y],
             (const uint8_t *)imDst->image[y],
             (const uint8_t *)imSrc->image[y],
-            imOut->xsize,
-            composite
+            imOut->xsize
         );
     }
     return imOut;
