@@ -47,11 +47,8 @@ from simdinstall.errors import (
 )
 from simdinstall.fetch import Fetcher
 from simdinstall.plan import Request
-from simdinstall.progress import TerminalProgress, stderr_console
+from simdinstall.progress import TerminalProgress, sized, stderr_console
 from simdinstall.store import Store, default_root
-
-#: Columns of text that goes to a file or a pipe, where nobody knows how wide is wide.
-WIDTH_OF_FILES = 120
 
 
 class Output:
@@ -60,9 +57,7 @@ class Output:
     def __init__(self, arguments: Namespace) -> None:
         self.json: bool = getattr(arguments, "json", False)
         self.verbose: bool = getattr(arguments, "verbose", False)
-        self.console = Console(highlight=False)
-        if not self.console.is_terminal and "COLUMNS" not in os.environ:
-            self.console.width = WIDTH_OF_FILES
+        self.console = sized(Console(highlight=False))
 
     def show(self, text: RenderableType) -> None:
         """Print for a person; nothing when JSON is wanted."""
