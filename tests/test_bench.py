@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,9 +14,9 @@ import pytest
 import builds
 from reports import cell, report, row
 from simdinstall import bench, measure
-from simdinstall.bench import BenchReport, Options, compare_reports, floor, load, run_bench, save
+from simdinstall.bench import BenchReport, Options, compare_reports, floor, in_order, load, run_bench, save
 from simdinstall.errors import TargetError, UsageError
-from simdinstall.measure import Build, Difference
+from simdinstall.measure import Build, Difference, Operation
 from simdinstall.peers import INSTALLED, STOCK, Participant
 
 PYTHON = Path(sys.executable)
@@ -315,18 +314,27 @@ def test_another_cpu_is_noted() -> None:
     assert "another CPU" in compare_reports(old, report(row("a/a", stock=4, installed=1))).notes[0]
 
 
-def test_the_floor_takes_the_cache_that_holds_the_bytes() -> None:
-    rates = [(1000, 1000.0), (100, 5000.0)]
-    assert floor(100, 0, rates, 0.5) == pytest.approx(0.02)
-    assert floor(500, 0, rates, 0.5) == pytest.approx(0.5)
-    assert floor(4000, 2, rates, 0.5) == pytest.approx(5.0)
+def test_the_floor_depends_on_the_cache_that_holds_the_bytes() -> None:
+    rates = [(10000, 1000.0), (100, 4000.0)]
+    assert floor(100, 0, rates, 0.5) == pytest.approx(0.025)
+    assert floor(10, 0, rates, 0.5) == pytest.approx(0.0025)
+    assert floor(1000, 0, rates, 0.5) == pytest.approx(0.5)
+    assert floor(20000, 2, rates, 0.5) == pytest.approx(21.0)
     assert floor(1, 0, [], 0.5) is None
 
 
-Clock = Callable[[], float]
+def test_each_pass_has_an_order_of_its_own() -> None:
+    rows = [("wide", Operation(name=str(n), group="", title="", pixels=1, assets=())) for n in range(20)]
+    orders = [[one.name for _, one in in_order(rows, number)] for number in range(4)]
+    assert orders[0] == orders[1][::-1] == [str(n) for n in range(20)]
+    assert len({tuple(order) for order in orders}) == 4
+    assert all(sorted(order) == sorted(orders[0]) for order in orders)
+    assert in_order(rows, 2) == in_order(rows, 2)
 
 
 def test_the_time_left_is_told_in_words() -> None:
+    assert bench.time_left({"a": 1.0}, ["b"]) == ""
+    assert bench.time_left({"a": 10.0, "b": 20.0, "c": 60.0}, ["c", "d", "a"]) == "  about 2 min left"
     assert bench.duration(12) == "15 s"
     assert bench.duration(200) == "3 min"
 

@@ -190,7 +190,7 @@ def test_the_same_inputs_and_outcomes_in_both(probe: Probe, stock: Path, tmp_pat
     with Probe(Build(label="again", python=PYTHON, path=stock), folder=tmp_path) as again:
         digests = {measure.prepare(one, "speed", "speed/3x3 filter").digest for one in (probe, again)}
         assert len(digests) == 1
-        assert measure.difference(probe, again).exact
+        assert measure.difference(probe, again, referee=probe).exact
 
 
 def test_a_build_that_hangs_is_ended(stock: Path, tmp_path: Path) -> None:

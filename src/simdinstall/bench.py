@@ -13,12 +13,14 @@ import json
 import math
 import os
 import platform
+import random
 import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -286,7 +288,7 @@ def run_bench(
         if not session.rows:
             raise
     finally:
-        session.close()
+        session.end()
     return BenchReport(
         schema=SCHEMA,
         tool=__version__,
@@ -339,6 +341,7 @@ class _Session:
             one.label: Probe(one.build, folder=folder) for one in participants if one.build is not None
         }
         self.running: dict[str, Probe] = {}
+        self.referee: Probe | None = None
         self.known: dict[str, frozenset[str]] = {}
         self.rows: dict[str, Operation] = {}
         self.records: dict[tuple[str, str], _Record] = {}
@@ -354,15 +357,18 @@ class _Session:
         self.progress("starting")
         self._start_all()
         operations = self._catalogue()
-        self.figures = self.running[self.base].ask("machine")
+        self._make_assets(operations)
+        self.figures = self._referee().ask("machine")
         total = len(operations) * self.options.passes
         begun, done = self.clock(), 0
         spent: dict[str, float] = {}
         for number in range(self.options.passes):
             if number:
                 self._start_all()
-            for suite, operation in operations:
-                left = _time_left(spent, operations, number, self.options.passes)
+            order = in_order(operations, number)
+            for place, (suite, operation) in enumerate(order):
+                ahead = order[place:] + operations * (self.options.passes - number - 1)
+                left = time_left(spent, [row.name for _, row in ahead])
                 self.progress(f"{operation.group}: {operation.title}{left}", done, total)
                 row_begun = self.clock()
                 self.rows.setdefault(operation.name, operation)
@@ -424,7 +430,6 @@ class _Session:
         return rows
 
     def _measure(self, suite: str, operation: Operation, *, first: bool) -> None:
-        self._make_assets(operation)
         ready: list[Probe] = []
         seconds: dict[str, float] = {}
         for label in list(self.running):
@@ -455,14 +460,26 @@ class _Session:
             if label in self.running:
                 self._quietly(probe, "release")
 
-    def _make_assets(self, operation: Operation) -> None:
-        """Encoded files are made by one build, stock where it can, for all to read."""
-        for name in operation.assets:
-            if (self.folder / name).exists():
-                continue
-            for probe in self.running.values():
-                if probe.build.library == "pillow" and self._quietly(probe, "asset", name=name):
-                    break
+    def _make_assets(self, operations: Sequence[tuple[str, Operation]]) -> None:
+        """Make the encoded files that operations read, once, for all builds."""
+        for name in dict.fromkeys(name for _, operation in operations for name in operation.assets):
+            self.progress(f"making {name}")
+            try:
+                self._referee().ask("asset", name=name)
+            except (ProbeError, ProbeDied) as error:
+                self.notes.append(f"{name} could not be made: {error}")
+
+    def _referee(self) -> Probe:
+        """A process of the base build that times nothing.
+
+        Making files and comparing outcomes leave their traces in a process's memory, which can
+        make what it times later a quarter faster or slower; so another process does that.
+        """
+        if self.referee is None:
+            found = Probe(replace(self.running[self.base].build, label="referee"), folder=self.folder)
+            found.start()
+            self.referee = found
+        return self.referee
 
     def _quietly(self, probe: Probe, what: str, **fields: Any) -> bool:
         try:
@@ -498,7 +515,7 @@ class _Session:
                 record.difference = Difference()
                 continue
             try:
-                record.difference = measure.difference(base, probe)
+                record.difference = measure.difference(base, probe, referee=self._referee())
             except (ProbeError, ProbeDied) as error:
                 record.difference = Difference(largest=255, share=1, visible=255, why=_reason(error))
 
@@ -521,8 +538,14 @@ class _Session:
         self.running = {name: self.running[name] for name in order if name in self.running}
         measure.pin((probe,), self.core)
 
-    def close(self) -> None:
+    def end(self) -> None:
         """End all processes."""
+        self.close()
+        if self.referee is not None:
+            self.referee.close(kindly=False)
+
+    def close(self) -> None:
+        """End the processes that are measured."""
         for probe in self.running.values():
             probe.close(kindly=False)
         self.running = {}
@@ -607,6 +630,18 @@ class _Session:
         return floor(moved, min(faults, default=0.0), self.figures["bandwidth"], self.figures["fault"])
 
 
+def in_order(rows: Sequence[tuple[str, Operation]], number: int) -> list[tuple[str, Operation]]:
+    """The rows of a pass: as listed, then backwards, then shuffled.
+
+    What a process did before shapes its memory; in another order it is another shape.
+    """
+    if number == 0:
+        return list(rows)
+    if number == 1:
+        return list(reversed(rows))
+    return random.Random(number).sample(list(rows), len(rows))  # noqa: S311 - no secret
+
+
 def floor(
     moved: int,
     faults: float,
@@ -616,13 +651,18 @@ def floor(
     """The least seconds for moving so many bytes and touching so many fresh pages.
 
     ``bandwidth`` are pairs of bytes in use and bytes per second: what fits into a cache
-    moves faster, so the smallest size that holds ``moved`` counts.
+    moves faster. Between the sizes the rate is interpolated, both on logarithmic scales.
     """
-    rates = sorted((float(size), float(rate)) for size, rate in bandwidth)
+    rates = sorted((math.log(size), math.log(rate)) for size, rate in bandwidth)
     if not rates:
         return None
-    rate = next((rate for size, rate in rates if size >= moved), rates[-1][1])
-    return moved / rate + faults * fault
+    place = min(max(math.log(max(1, moved)), rates[0][0]), rates[-1][0])
+    rate = rates[-1][1]
+    for (below, slow), (above, fast) in pairwise(rates):
+        if below <= place <= above:
+            rate = slow + (fast - slow) * (place - below) / (above - below)
+            break
+    return moved / math.exp(rate) + faults * fault
 
 
 def _sample(record: _Record) -> Sample:
@@ -652,17 +692,12 @@ def _reason(error: SimdinstallError) -> str:
     return f"{error}: {last[-1]}" if last else str(error)
 
 
-def _time_left(
-    spent: Mapping[str, float], operations: Sequence[tuple[str, Operation]], number: int, passes: int
-) -> str:
-    """What remains, from what the rows took so far; nothing before there is anything to go by."""
+def time_left(spent: Mapping[str, float], ahead: Sequence[str]) -> str:
+    """What the rows ahead will take, by what each took before; "" without anything to go by."""
     if len(spent) < 3:
         return ""
     average = statistics.fmean(spent.values())
-    whole = sum(spent.get(operation.name, average) for _, operation in operations)
-    done = len(spent) if number == 0 else 0
-    rest = (passes - number) * whole - (sum(spent.values()) if done else 0.0)
-    return f"  about {duration(max(0.0, rest))} left"
+    return f"  about {duration(sum(spent.get(name, average) for name in ahead))} left"
 
 
 def duration(seconds: float) -> str:

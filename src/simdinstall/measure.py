@@ -469,12 +469,17 @@ def _calibrate(probe: Probe, effort: Effort) -> int | None:
     return max(1, min(effort.calls, round(calls * effort.slice / max(spent, 1e-9))))
 
 
-def difference(base: Probe, other: Probe) -> Difference:
-    """Compare what the first calls gave, pixel by pixel, in ``base``; before anything is timed."""
+def difference(base: Probe, other: Probe, *, referee: Probe) -> Difference:
+    """Compare what the first calls gave, pixel by pixel; before anything is timed.
+
+    ``referee`` is a process of stock Pillow that does the comparing, so that the two that
+    are going to be timed have done the very same.
+    """
     with tempfile.TemporaryDirectory(dir=base.folder) as folder:
-        path = str(Path(folder) / "outcome")
-        other.ask("output", path=path)
-        return difference_from(base.ask("compare", path=path))
+        ours, theirs = str(Path(folder) / "ours"), str(Path(folder) / "theirs")
+        base.ask("output", path=ours)
+        other.ask("output", path=theirs)
+        return difference_from(referee.ask("compare", ours=ours, theirs=theirs))
 
 
 def difference_from(answer: Mapping[str, Any]) -> Difference:

@@ -53,7 +53,7 @@ def compile_library(
     """Compile ``libpillow_simd.so`` and ``libpeek.so`` into a folder; give the former.
 
     Besides the kernels the library holds ``rows.c``, which can give each row of an image
-    memory of its own.
+    memory of its own. Beside each object lies the list of symbols that it wants from others.
 
     Objects are kept in ``cache`` by the hash of what the preprocessor makes of them, so
     that a change costs only the compilation of what it changes. Warnings are errors.
@@ -76,6 +76,7 @@ def compile_library(
             shutil.copy(new, kept.with_suffix(f".{os.getpid()}"))
             kept.with_suffix(f".{os.getpid()}").rename(kept)
         objects.append(kept)
+        (into / f"{unit.name}.txt").write_text(_output(["nm", "-u", kept]))
     library = into / "libpillow_simd.so"
     link = [*compiler, *extra, "-shared", "-Wl,-soname,libpillow_simd.so"]
     subprocess.run([*link, *objects, "-lm", "-o", library], check=True)

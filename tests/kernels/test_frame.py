@@ -10,6 +10,7 @@ import pytest
 from fronted import LEVELS, Simd
 
 from conftest import FIDELITY, SANITIZED
+from simdinstall import kernels
 
 
 def test_levels_are_clamped(simd: Simd) -> None:
@@ -79,3 +80,14 @@ def test_every_function_has_stock_last(simd: Simd) -> None:
         for kernel in {kernel for kernel, _ in rows}:
             levels = [LEVELS.index(level) for name, level in rows if name == kernel]
             assert levels == sorted(levels, reverse=True), (function, kernel)
+
+
+def test_the_manifest_names_what_kernels_call(simd: Simd) -> None:
+    """The functions of Pillow that the objects of a kernel want are among its functions' callbacks."""
+    catalogue = kernels.load()
+    for kernel in catalogue.kernels:
+        known = {name for function in kernel.functions for name in catalogue.function(function).callbacks}
+        for unit in kernels.units(catalogue, [kernel], kernels.ISAS, "bounded"):
+            wanted = (simd.folder / "build" / f"{unit.name}.txt").read_text().split()
+            calls = {name for name in wanted if name.startswith("Imaging")}
+            assert unit.isa is None or calls <= known, f"{kernel.name} calls {calls - known}"

@@ -236,7 +236,7 @@ def test_sixteen_threads_share_the_coefficients(simd: Simd) -> None:
     with simd.at("none"):
         expected = {to: simd.raw(resized(im, to, LANCZOS)) for to in sizes}
     for level in simd.levels:
-        with simd.at(level), ThreadPoolExecutor(16) as pool:
+        with simd.rows("stock"), simd.at(level), ThreadPoolExecutor(16) as pool:
             results = pool.map(lambda to: resized(im, to, LANCZOS), sizes * 8)
             for to, result in zip(sizes * 8, results, strict=True):
                 assert simd.raw(result) == expected[to], (level, to)

@@ -11,7 +11,7 @@ _MIB = 1 << 20
 
 #: Bytes in use, read and written together, for which the bandwidth is measured: what fits
 #: into the caches of today's cores, and what does not.
-SIZES = (128 << 10, 1 << 20, 8 << 20, 32 << 20, 128 << 20)
+SIZES = (128 << 10, 1 << 20, 4 << 20, 8 << 20, 16 << 20, 32 << 20, 128 << 20)
 
 
 def bandwidth(size: int, rounds: int = 7) -> float:

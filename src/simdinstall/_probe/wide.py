@@ -52,6 +52,7 @@ def _row(
     assets: tuple[str, ...] = (),
 ) -> Operation:
     whole = group not in _PARTIAL and not title.startswith(_PARTIAL) and "nearest" not in title
+    whole = whole and title not in ("paste RGB", "putalpha on RGBA")
     return Operation(
         f"wide/{group.lower()}/{title}",
         group,

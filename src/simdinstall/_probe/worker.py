@@ -208,16 +208,18 @@ class Worker:
         return self._first
 
     def do_output(self, path: str) -> Answer:
-        """Leave what came out in a file, for ``compare`` in another build."""
+        """Leave what came out in a file, for ``compare``."""
         with open(path, "wb") as file:
             file.write(outcome.pack(self._outcome()))
         return {}
 
-    def do_compare(self, path: str) -> Answer:
-        """Compare what came out with the file that another build left."""
-        with open(path, "rb") as file:
-            theirs = outcome.unpack(file.read())
-        return outcome.to_json(outcome.compare(self._outcome(), theirs))
+    def do_compare(self, ours: str, theirs: str) -> Answer:
+        """Compare what two builds left in files."""
+        found = []
+        for path in (ours, theirs):
+            with open(path, "rb") as file:
+                found.append(outcome.unpack(file.read()))
+        return outcome.to_json(outcome.compare(found[0], found[1]))
 
     def do_release(self) -> Answer:
         """Forget what was prepared."""

@@ -28,20 +28,22 @@ where_zero(vec test, vec a, vec b) {
 }
 
 /*
- * floor(a * 255 * FULL / sum) for lanes with a > 0, hence sum >= a > 0.
+ * floor(a * 255 * FULL / sum) for lanes with a > 0, hence 65025 >= sum >= 255 a > 0.
  *
  * Numerator and denominator are exact in single precision: at most 24 significant bits.
- * The rounded quotient is below 2^15, can be one too large where it was rounded up to an
- * integer, and is never too small; the sign of the remainder tells.
+ * The rounded quotient is below 2^15. It can be one too large where it was rounded up to
+ * an integer, by at most 2^-10, and is never too small. So the remainder is from -64 to
+ * 65024, and its lowest 16 bits tell whether it is negative. Those of the numerator are
+ * a * 128, because 255 * FULL = 127 * 65536 + 128.
  */
 LANES_INLINE vec
 weight(vec alpha, vec sum) {
-    vec numerator = v_mullo32(alpha, v_set32(255 * FULL));
-    vec quotient =
-        f_truncate(LANES_OP(div_ps)(f_from_int(numerator), f_from_int(sum)));
-    vec remainder = v_sub32(numerator, v_mullo32(quotient, sum));
+    vecf numerator = f_mul(f_from_int(alpha), f_set(255 * FULL));
+    vec quotient = f_truncate(LANES_OP(div_ps)(numerator, f_from_int(sum)));
+    vec remainder = v_sub16(v_shl32(alpha, 7), v_mullo16(quotient, sum));
+    vec negative = v_shr32(v_add32(remainder, v_set32(64)), 16);
 
-    return v_add32(quotient, v_sar32(remainder, 31));
+    return v_sub32(quotient, negative);
 }
 
 /* x / 255 / 2**more_bits of 32-bit lanes to which half of the divisor was added. */

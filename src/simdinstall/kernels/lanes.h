@@ -16,17 +16,22 @@
 
 #include "dispatch.h"
 
-#if SIMD_LEVEL == SIMD_LEVEL_SSE4
+/* A kernel that does better with narrower vectors may say so before it includes this. */
+#ifndef LANES_LEVEL
+#define LANES_LEVEL SIMD_LEVEL
+#endif
+
+#if LANES_LEVEL == SIMD_LEVEL_SSE4
 typedef __m128i vec;
 typedef __m128 vecf;
 #define LANES_OP(name) _mm_##name
 #define LANES_BITS(name) _mm_##name##_si128
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
 typedef __m256i vec;
 typedef __m256 vecf;
 #define LANES_OP(name) _mm256_##name
 #define LANES_BITS(name) _mm256_##name##_si256
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX512
+#elif LANES_LEVEL == SIMD_LEVEL_AVX512
 typedef __m512i vec;
 typedef __m512 vecf;
 #define LANES_OP(name) _mm512_##name
@@ -72,9 +77,9 @@ v_set32(uint32_t value) {
 LANES_INLINE vec
 v_repeat128(const void *p) {
     __m128i a = _mm_loadu_si128((const __m128i *)p);
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
     return _mm512_broadcast_i32x4(a);
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
     return _mm256_broadcastsi128_si256(a);
 #else
     return a;
@@ -92,7 +97,10 @@ v_repeat128(const void *p) {
 
 LANES_BINARY(v_add16, add_epi16)
 LANES_BINARY(v_sub16, sub_epi16)
+LANES_BINARY(v_adds16, adds_epi16) /* saturating */
 LANES_BINARY(v_mullo16, mullo_epi16)
+LANES_BINARY(v_mulhi16, mulhi_epi16)  /* high half of the signed product */
+LANES_BINARY(v_mulhiu16, mulhi_epu16) /* ... and of the unsigned one */
 LANES_BINARY(v_add32, add_epi32)
 LANES_BINARY(v_sub32, sub_epi32)
 LANES_BINARY(v_mullo32, mullo_epi32)
@@ -107,6 +115,7 @@ LANES_SHIFT(v_sar16, srai_epi16)
 LANES_SHIFT(v_shl32, slli_epi32)
 LANES_SHIFT(v_shr32, srli_epi32)
 LANES_SHIFT(v_sar32, srai_epi32)
+LANES_SHIFT(v_shr64, srli_epi64)
 
 /* Interleave the low or the high half of each 128-bit part. */
 LANES_BINARY(v_low8, unpacklo_epi8)
@@ -128,7 +137,7 @@ LANES_BINARY(v_shuffle8, shuffle_epi8)
 /* sum + a0 * b0 + a1 * b1 for the pairs of signed 16-bit lanes, modulo 2**32. */
 LANES_INLINE vec
 v_madd16_add(vec sum, vec a, vec b) {
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
     return _mm512_dpwssd_epi32(sum, a, b);
 #else
     return v_add32(sum, v_madd16(a, b));
@@ -145,6 +154,12 @@ v_or(vec a, vec b) {
     return LANES_BITS(or)(a, b);
 }
 
+/* b where a has zeros */
+LANES_INLINE vec
+v_andnot(vec a, vec b) {
+    return LANES_BITS(andnot)(a, b);
+}
+
 LANES_INLINE vec
 v_xor(vec a, vec b) {
     return LANES_BITS(xor)(a, b);
@@ -157,12 +172,12 @@ v_xor(vec a, vec b) {
 LANES_INLINE vec
 v_load_parts(const uint8_t *const *p, int step, size_t offset) {
 #define LANES_PART(j) _mm_loadu_si128((const __m128i *)(p[(j) * step] + offset))
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
     __m512i a = _mm512_castsi128_si512(LANES_PART(0));
     a = _mm512_inserti32x4(a, LANES_PART(1), 1);
     a = _mm512_inserti32x4(a, LANES_PART(2), 2);
     return _mm512_inserti32x4(a, LANES_PART(3), 3);
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
     return _mm256_inserti128_si256(_mm256_castsi128_si256(LANES_PART(0)), LANES_PART(1), 1);
 #else
     (void)step;
@@ -175,12 +190,12 @@ v_load_parts(const uint8_t *const *p, int step, size_t offset) {
 LANES_INLINE void
 v_store_parts(uint8_t *const *p, size_t offset, vec a) {
 #define LANES_PART(j) ((__m128i *)(p[j] + offset))
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
     _mm_storeu_si128(LANES_PART(0), _mm512_castsi512_si128(a));
     _mm_storeu_si128(LANES_PART(1), _mm512_extracti32x4_epi32(a, 1));
     _mm_storeu_si128(LANES_PART(2), _mm512_extracti32x4_epi32(a, 2));
     _mm_storeu_si128(LANES_PART(3), _mm512_extracti32x4_epi32(a, 3));
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
     _mm_storeu_si128(LANES_PART(0), _mm256_castsi256_si128(a));
     _mm_storeu_si128(LANES_PART(1), _mm256_extracti128_si256(a, 1));
 #else
@@ -192,9 +207,9 @@ v_store_parts(uint8_t *const *p, size_t offset, vec a) {
 /* Take the 32-bit lanes that `order` names, from the whole vector. */
 LANES_INLINE vec
 v_permute32(vec a, vec order) {
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
     return _mm512_permutexvar_epi32(order, a);
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
     return _mm256_permutevar8x32_epi32(a, order);
 #else
     return _mm_shuffle_epi8(
@@ -247,9 +262,9 @@ f_truncate(vecf a) {
 /* All bits of a 32-bit lane where a >= b. */
 LANES_INLINE vec
 f_at_least(vecf a, vecf b) {
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
     return _mm512_movm_epi32(_mm512_cmp_ps_mask(a, b, _CMP_GE_OQ));
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
     return _mm256_castps_si256(_mm256_cmp_ps(a, b, _CMP_GE_OQ));
 #else
     return _mm_castps_si128(_mm_cmpge_ps(a, b));
@@ -261,9 +276,9 @@ f_at_least(vecf a, vecf b) {
 /* VEC_PIXELS unsigned bytes or 16-bit words to 32 bits each. Reads no further. */
 LANES_INLINE vec
 v_load_bytes(const void *p) {
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
     return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
 #else
     int32_t four;
@@ -274,12 +289,24 @@ v_load_bytes(const void *p) {
 
 LANES_INLINE vec
 v_load_words(const void *p) {
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
     return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
     return _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
 #else
     return _mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)p));
+#endif
+}
+
+/* VEC_BYTES / 2 unsigned bytes to 16 bits each. Reads no further. */
+LANES_INLINE vec
+v_load_bytes_to_words(const void *p) {
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)p));
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)p));
+#else
+    return _mm_cvtepu8_epi16(_mm_loadl_epi64((const __m128i *)p));
 #endif
 }
 
@@ -287,11 +314,11 @@ v_load_words(const void *p) {
 LANES_INLINE vec
 v_narrow_to_bytes(vec a, vec b, vec c, vec d) {
     vec packed = v_pack16(v_pack32(a, b), v_pack32(c, d));
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
     const __m512i order =
         _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     return _mm512_permutexvar_epi32(order, packed);
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
     return _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
 #else
     return packed;
@@ -302,9 +329,9 @@ v_narrow_to_bytes(vec a, vec b, vec c, vec d) {
 LANES_INLINE vec
 v_narrow_to_words(vec a, vec b) {
     vec packed = v_pack32(a, b);
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
     return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), packed);
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
     return _mm256_permute4x64_epi64(packed, _MM_SHUFFLE(3, 1, 2, 0));
 #else
     return packed;

@@ -1,4 +1,4 @@
-/* Filter taps for resample.c: computed as stock does, recoded for SIMD, cached. */
+/* Filter taps: computed as stock does, recoded for SIMD, cached. */
 #include "resample_taps.h"
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 /*
  * Recode four coefficients. Returns 0 if they are outside the range for which the
- * arithmetic of resample.c is exact. That range is generous: windows lie around a
+ * arithmetic of resample_bytes.c is exact. That range is generous: windows lie around a
  * place inside the image, so the absolute values of an output's coefficients add up to
  * less than 1.6 (Lanczos at a corner), while 2.0 is allowed.
  */
@@ -70,8 +70,8 @@ encode_group(uint32_t words[TAPS_WORDS], const int32_t k[4]) {
 /* ------------------------------------------------------------------ one axis */
 
 static int
-groups_of_window(int first, int count) {
-    return count > 0 ? (first + count + 3) / 4 - first / 4 : 0;
+groups_of_window(int first, int count, int phases) {
+    return count > 0 ? (first % (4 / phases) + count + 3) / 4 : 0;
 }
 
 static int32_t
@@ -79,6 +79,40 @@ fixed_point(double weight) {
     double scaled = weight * (1 << PRECISION_BITS);
 
     return weight < 0 ? (int)(-0.5 + scaled) : (int)(0.5 + scaled);
+}
+
+static int
+groups_of_axis(const struct axis *axis, const struct filter_scale *scale, int phases) {
+    int i, most = 1;
+
+    for (i = 0; i < axis->out; i++) {
+        int first, count = filter_window(scale, axis->in, axis->from, i, &first);
+        int groups = groups_of_window(first, count, phases);
+        if (groups > most) {
+            most = groups;
+        }
+    }
+    return most;
+}
+
+/* More phases are more work with the source, which pays when there are more outputs. */
+static void
+choose_phases(struct taps *taps, const struct filter_scale *scale) {
+    const struct axis *axis = &taps->axis;
+    int phases;
+
+    taps->phases = 1;
+    taps->groups = groups_of_axis(axis, scale, 1);
+    if (axis->kind == TAPS_DOWN || axis->out < axis->in) {
+        return;
+    }
+    for (phases = 2; phases <= 4; phases *= 2) {
+        int groups = groups_of_axis(axis, scale, phases);
+        if (groups < taps->groups) {
+            taps->phases = phases;
+            taps->groups = groups;
+        }
+    }
 }
 
 /*
@@ -89,27 +123,24 @@ fixed_point(double weight) {
 static int
 fill_taps(struct taps *taps, const struct filter_scale *scale, double *weights, int32_t *fixed) {
     const struct axis *axis = &taps->axis;
-    const int groups_in_line = (axis->in + 3) / 4;
+    const int step = 4 / taps->phases;
+    const int last_start = ((axis->in + 3) / 4 - taps->groups) * taps->phases;
     int i, x, g;
 
     for (i = 0; i < axis->out; i++) {
         struct window *window = &taps->windows[i];
         uint32_t *words = taps->words + (size_t)i * taps->groups * TAPS_WORDS;
-        int first, count, start;
+        int first, count = filter_window(scale, axis->in, axis->from, i, &first);
+        int start = first / step < last_start ? first / step : last_start;
 
-        count = filter_window(scale, axis->in, axis->from, i, &first);
-        start = first / 4;
-        if (start > groups_in_line - taps->groups) {
-            start = groups_in_line - taps->groups;
-        }
         window->start = start;
-        window->lead = count > 0 ? first / 4 - start : 0;
-        window->count = groups_of_window(first, count);
+        window->lead = count > 0 ? (first - start * step) / 4 : 0;
+        window->count = count > 0 ? (first - start * step + count + 3) / 4 - window->lead : 1;
 
         filter_weights(scale, axis->from, axis->filter, i, first, count, weights);
         memset(fixed, 0, (size_t)taps->groups * 4 * sizeof(fixed[0]));
         for (x = 0; x < count; x++) {
-            fixed[first - start * 4 + x] = fixed_point(weights[x]);
+            fixed[first - start * step + x] = fixed_point(weights[x]);
         }
         for (g = 0; g < taps->groups; g++) {
             if (!encode_group(words + g * TAPS_WORDS, fixed + g * 4)) {
@@ -140,7 +171,7 @@ taps_new(const struct axis *axis) {
     struct taps *taps;
     double *weights;
     int32_t *fixed;
-    int i, filled;
+    int filled;
 
     if (!filter_set_scale(
             &scale, axis->in, axis->from, axis->to, axis->out, axis->filter
@@ -153,14 +184,7 @@ taps_new(const struct axis *axis) {
     }
     taps->axis = *axis;
     atomic_init(&taps->references, 1);
-    taps->groups = 1;
-    for (i = 0; i < axis->out; i++) {
-        int first, count = filter_window(&scale, axis->in, axis->from, i, &first);
-        int groups = groups_of_window(first, count);
-        if (groups > taps->groups) {
-            taps->groups = groups;
-        }
-    }
+    choose_phases(taps, &scale);
     /* No overflow: taps_max * out * 8 fits an int, and taps_max >= 2 * groups - 1. */
     taps->windows = malloc((size_t)axis->out * sizeof(taps->windows[0]));
     taps->words =
@@ -209,7 +233,7 @@ cache_unlock(void) {
 static int
 same_axis(const struct axis *a, const struct axis *b) {
     return a->in == b->in && a->from == b->from && a->to == b->to && a->out == b->out &&
-           a->filter == b->filter;
+           a->filter == b->filter && a->kind == b->kind;
 }
 
 static struct taps *

@@ -2,14 +2,17 @@
  * The filter taps of a resampling along one axis, as the kernels for 8-bit bands read
  * them.
  *
- * Source positions are taken in aligned groups of four: group g is 4g .. 4g + 3. Every
- * output looks at the same number of groups, `groups`, from its window's `start`;
- * positions in there that it does not use have coefficient 0. Of these groups only
- * `count`, after the first `lead`, hold a used position.
+ * Source positions are taken in groups of four. Group g begins at position 4g; with 2 or
+ * 4 `phases` there are also groups that begin in between, counted in the same row. Every
+ * output looks at the same number of groups, `groups`: those that begin at `start`,
+ * `start` + `phases` and so on; positions in there that it does not use have
+ * coefficient 0. Of these groups only `count`, after the first `lead`, hold a used
+ * position (one, if there is no used position at all). More phases mean fewer groups for small windows: the six positions of
+ * Lanczos are in two groups, if one begins at every second position, else in up to three.
  *
  * Stock's coefficients k have 22 bits after the point; k fits into 24 bits with its
  * sign. A group's four coefficients are stored as three 32-bit words whose form the
- * instruction set decides; resample.c has the arithmetic.
+ * instruction set decides; resample_bytes.c has the arithmetic.
  *
  *   AVX-512 VNNI  k = d2 * 2**16 + d1 * 2**8 + d0, all signed bytes. Word i: the four di.
  *   else          k = high * 2**16 + low, a signed byte and a signed 16-bit number.
@@ -24,6 +27,11 @@
 
 #include "dispatch.h"
 
+enum taps_kind {
+    TAPS_ACROSS, /* as many phases as are useful */
+    TAPS_DOWN,   /* one phase */
+};
+
 /* Sample [from, to) of a line of `in` pixels at `out` places. */
 struct axis {
     int in;
@@ -31,6 +39,7 @@ struct axis {
     float to;
     int out;
     int filter;
+    enum taps_kind kind;
 };
 
 struct window {
@@ -43,6 +52,7 @@ struct window {
 
 struct taps {
     struct axis axis;
+    int phases;             /* 1, 2 or 4 */
     int groups;             /* per output */
     struct window *windows; /* one per output, `start` never falls */
     uint32_t *words;        /* [output][group][TAPS_WORDS] */
@@ -59,5 +69,11 @@ SIMD_NAME(taps_get)(const struct axis *axis);
 
 void
 SIMD_NAME(taps_release)(const struct taps *taps);
+
+/* All groups that outputs 0 to `output` look at begin before 4 * the returned number. */
+static inline int
+taps_end_group(const struct taps *taps, int output) {
+    return (taps->windows[output].start + taps->phases - 1) / taps->phases + taps->groups;
+}
 
 #endif
