@@ -12,7 +12,7 @@ import shlex
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from typing import Any
 import shtab
 from rich.console import Console, RenderableType
 from rich.prompt import Confirm
+from rich.text import Text
 
 from simdinstall import (
     bench,
@@ -32,6 +33,7 @@ from simdinstall import (
     options,
     peers,
     pipeline,
+    plan,
     report,
 )
 from simdinstall.environment import Environment
@@ -45,11 +47,8 @@ from simdinstall.errors import (
 )
 from simdinstall.fetch import Fetcher
 from simdinstall.plan import Request
-from simdinstall.progress import TerminalProgress, stderr_console
+from simdinstall.progress import TerminalProgress, sized, stderr_console
 from simdinstall.store import Store, default_root
-
-#: Columns of text that goes to a file or a pipe, where nobody knows how wide is wide.
-WIDTH_OF_FILES = 120
 
 
 class Output:
@@ -58,9 +57,7 @@ class Output:
     def __init__(self, arguments: Namespace) -> None:
         self.json: bool = getattr(arguments, "json", False)
         self.verbose: bool = getattr(arguments, "verbose", False)
-        self.console = Console(highlight=False)
-        if not self.console.is_terminal and "COLUMNS" not in os.environ:
-            self.console.width = WIDTH_OF_FILES
+        self.console = sized(Console(highlight=False))
 
     def show(self, text: RenderableType) -> None:
         """Print for a person; nothing when JSON is wanted."""
@@ -71,6 +68,11 @@ class Output:
         """Print for a program, when JSON is wanted."""
         if self.json:
             print(json.dumps(data, indent=2, sort_keys=False))
+
+    def note(self, notes: Iterable[str]) -> None:
+        """Print what else a person may want to know; JSON documents have a field for it."""
+        for note in notes:
+            self.show(Text(f"note: {note}"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -171,11 +173,15 @@ def _install(arguments: Namespace, output: Output) -> int:
         with _services(offline=request.offline) as services:
             prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=True)
         up_to_date = prepared.up_to_date
-        output.show(report.plan_text(prepared.plan, verbose=output.verbose))
-        for note in prepared.notes:
-            output.show(f"note: {note}")
+        if not up_to_date or output.verbose:
+            output.show(report.plan_text(prepared.plan, verbose=output.verbose))
+        output.note(prepared.notes)
+        plan.require_kernels(prepared.plan)
         document = report.document(
-            "install", plan=report.plan_json(prepared.plan), would_change=not up_to_date
+            "install",
+            plan=report.plan_json(prepared.plan),
+            would_change=not up_to_date,
+            notes=list(prepared.notes),
         )
         if up_to_date or arguments.check or arguments.dry_run:
             output.show(f"\n{'nothing to do: ' + up_to_date if up_to_date else 'nothing was changed'}")
@@ -189,7 +195,7 @@ def _install(arguments: Namespace, output: Output) -> int:
             made.verdict.require_ok()
             transaction = install.install(made.wheel, made.verdict, target, progress=services.progress)
     output.show("")
-    output.show(report.installed_text(made.wheel, made.verdict, transaction))
+    output.show(report.installed_text(made.wheel, made.verdict, transaction, verbose=output.verbose))
     output.give(
         {
             **document,
@@ -208,10 +214,14 @@ def _wheel(arguments: Namespace, output: Output) -> int:
         made = pipeline.make(prepared, services=services, scratch=scratch)
         made.verdict.require_ok()
         wheel = pipeline.deliver(made.wheel, arguments.output)
-    output.show(report.wheel_text(wheel, made.verdict))
+    output.note(prepared.notes)
+    output.show(report.wheel_text(wheel, made.verdict, verbose=output.verbose))
     output.give(
         report.document(
-            "wheel", plan=report.plan_json(prepared.plan), **report.outcome_json(wheel, made.verdict)
+            "wheel",
+            plan=report.plan_json(prepared.plan),
+            **report.outcome_json(wheel, made.verdict),
+            notes=list(prepared.notes),
         )
     )
     return 0
@@ -264,7 +274,8 @@ def _explain(arguments: Namespace, output: Output) -> int:
     with _scratch() as scratch, _services(offline=request.offline) as services:
         prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=False)
     output.show(report.explanation_text(prepared.plan))
-    output.give(report.document("explain", plan=report.plan_json(prepared.plan)))
+    output.note(prepared.notes)
+    output.give(report.document("explain", plan=report.plan_json(prepared.plan), notes=list(prepared.notes)))
     return 0
 
 

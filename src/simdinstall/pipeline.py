@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,7 @@ def prepare(
     compiler = toolchain.find(
         request.compiler, run=services.run, zig=services.fetcher.ziglang, libc=target.libc.split()[0]
     )
+    chosen, ruled_out = build.fit(laid_out, extension_abi, catalogue)
     made = plan.make(
         request,
         cpu=seen,
@@ -101,19 +102,26 @@ def prepare(
         toolchain=compiler,
         abi=extension_abi,
         tree=laid_out,
-        left_out=build.left_out(laid_out, extension_abi, catalogue),
+        kernels=chosen,
+        left_out=ruled_out,
     )
     return Prepared(plan=made, up_to_date=_up_to_date(made), notes=services.fetcher.notes)
 
 
 def make(prepared: Prepared, *, services: Services, scratch: Path) -> Made:
-    """Build and verify; both come from the cache when nothing that goes in has changed."""
+    """Build and verify; both come from the cache when nothing that goes in has changed.
+
+    Raises BuildError, NoSpaceError, VerifyError.
+    """
     wanted = prepared.plan
+    plan.require_kernels(wanted)
     built = build.build(wanted, store=services.store, run=services.run, progress=services.progress)
     verdict = _verdict(built, wanted, services, scratch)
     if not verdict.ok:
         return Made(wheel=built, verdict=verdict)
-    complete = wheel.with_verdict(built, _lasting(verdict), into=_folder(scratch / "verified"))
+    complete = wheel.with_verdict(
+        built, _lasting(verdict), into=_folder(scratch / "verified"), epoch=build.source_date_epoch()
+    )
     return Made(wheel=complete, verdict=verdict)
 
 
@@ -124,7 +132,7 @@ def deliver(made: Wheel, folder: Path) -> Wheel:
     shutil.copyfile(made.path, part)
     target = folder / made.path.name
     part.replace(target)
-    return wheel.read(target, cached=made.cached, left_out=made.left_out)
+    return replace(made, path=target)
 
 
 def running_kernels(target: Environment, *, run: Runner = run) -> tuple[dict[str, Any], ...]:

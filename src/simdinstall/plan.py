@@ -13,8 +13,9 @@ from pathlib import Path
 from simdinstall.abi import Abi
 from simdinstall.cpu import Cpu, March
 from simdinstall.environment import Distribution, Environment, State
+from simdinstall.errors import BuildError
 from simdinstall.fetch import Sources
-from simdinstall.kernels import ISA_FLAGS, Fidelity
+from simdinstall.kernels import ISA_FLAGS, Fidelity, Kernel
 from simdinstall.toolchain import Toolchain
 from simdinstall.tree import LeftOut, Tree
 
@@ -43,7 +44,11 @@ class Reason:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Everything that is going to happen to one environment, or to none (``wheel``)."""
+    """Everything that is going to happen to one environment, or to none (``wheel``).
+
+    ``kernels`` are those of ``tree`` that the official extension's ABI admits;
+    ``left_out`` are all others, each with its reason.
+    """
 
     cpu: Cpu
     environment: Environment
@@ -54,6 +59,7 @@ class Plan:
     toolchain: Toolchain
     abi: Abi
     tree: Tree
+    kernels: tuple[Kernel, ...]
     left_out: tuple[LeftOut, ...]
     removes: tuple[Distribution, ...]
     reasons: tuple[Reason, ...]
@@ -69,12 +75,13 @@ def make(
     toolchain: Toolchain,
     abi: Abi,
     tree: Tree,
-    left_out: Sequence[LeftOut] = (),
+    kernels: Sequence[Kernel],
+    left_out: Sequence[LeftOut],
 ) -> Plan:
     """Put the findings together and say why each choice was made.
 
-    ``left_out`` are the kernels that the official extension's ABI rules out, over and
-    above those that ``tree`` already names.
+    ``kernels`` and ``left_out`` are the kernels of ``tree`` that the official extension's
+    ABI admits, and those that it rules out.
     """
     release = sources.pillow.version
     reasons = (
@@ -83,8 +90,8 @@ def make(
         _target_reason(request, environment),
         _owners_reason(environment),
         _release_reason(request, environment, release),
-        *_source_reasons(sources),
-        _kernels_reason(tree, march),
+        *_source_reasons(sources, kernels),
+        _kernels_reason(kernels, march, cpu),
         Reason(
             subject="compiler",
             choice=f"{toolchain.kind} {toolchain.version}",
@@ -103,9 +110,22 @@ def make(
         toolchain=toolchain,
         abi=abi,
         tree=tree,
+        kernels=tuple(kernels),
         left_out=(*tree.left_out, *left_out),
         removes=environment.replaced,
         reasons=reasons,
+    )
+
+
+def require_kernels(plan: Plan) -> None:
+    """BuildError when kernels exist for the CPU, but none of them fits the release."""
+    if plan.kernels or not plan.march.isas:
+        return
+    reasons = dict.fromkeys(left.reason for left in plan.left_out)
+    raise BuildError(
+        f"no kernel fits Pillow {plan.release}: it would be no faster than it is",
+        why="\n".join(reasons),
+        hint="choose another release with --pillow, or leave the option out for the newest",
     )
 
 
@@ -157,13 +177,13 @@ def _release_reason(request: Request, environment: Environment, release: str) ->
     return Reason(subject="Pillow", choice=release, why=why)
 
 
-def _source_reasons(sources: Sources) -> tuple[Reason, ...]:
+def _source_reasons(sources: Sources, kernels: Sequence[Kernel]) -> tuple[Reason, ...]:
     official = Reason(
         subject="official wheel",
         choice=sources.pillow.filename,
         why=f"every codec and fix of the release, byte for byte; sha256 {sources.pillow.sha256[:16]}…",
     )
-    if sources.pillow_simd is None:
+    if sources.pillow_simd is None or not any(kernel.origin == "pillow-simd" for kernel in kernels):
         return (official,)
     return (
         official,
@@ -175,10 +195,16 @@ def _source_reasons(sources: Sources) -> tuple[Reason, ...]:
     )
 
 
-def _kernels_reason(tree: Tree, march: March) -> Reason:
-    names = ", ".join(kernel.name for kernel in tree.kernels) or "none"
-    isas = ", ".join(march.isas)
-    why = f"for {isas}; the best that the CPU has is picked at run time" if isas else "none exist here yet"
+def _kernels_reason(kernels: Sequence[Kernel], march: March, cpu: Cpu) -> Reason:
+    names = ", ".join(kernel.name for kernel in kernels) or "none"
+    if march.isas and kernels:
+        why = f"for {', '.join(march.isas)}; the best that the CPU has is picked at run time"
+    elif march.isas:
+        why = "none fits this release"
+    elif cpu.architecture != "x86_64":
+        why = f"none exist for {cpu.architecture} yet: every function stays stock Pillow's own"
+    else:
+        why = f"they need SSE4.1 at least, which {march.name} is without: stock code runs"
     return Reason(subject="kernels", choice=names, why=why)
 
 

@@ -6,6 +6,7 @@ terminal it is a line that moves, elsewhere a line per step, both on stderr.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -13,6 +14,9 @@ from typing import Protocol, Self
 
 from rich.console import Console
 from rich.status import Status
+
+#: Columns of text that goes to a file or a pipe, where nobody knows how wide is wide.
+WIDTH_OF_FILES = 120
 
 
 class Progress(Protocol):
@@ -55,10 +59,17 @@ class TerminalProgress:
             self._status.update(f"{step}{share}")
         elif step != self._last:
             seconds = time.monotonic() - self._started
-            self._console.print(f"[{seconds:5.1f} s] {step}", markup=False, highlight=False)
+            self._console.print(f"[{seconds:5.1f} s] {step}", markup=False, highlight=False, soft_wrap=True)
         self._last = step
 
 
 def stderr_console() -> Console:
     """The console for progress and errors; rich honours NO_COLOR and pipes."""
-    return Console(file=sys.stderr, stderr=True)
+    return sized(Console(file=sys.stderr, stderr=True))
+
+
+def sized(console: Console) -> Console:
+    """The console, with :data:`WIDTH_OF_FILES` columns where it is none of a person's."""
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDTH_OF_FILES
+    return console

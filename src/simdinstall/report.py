@@ -153,7 +153,7 @@ def explanation_text(plan: Plan) -> RenderableType:
                 else f"within {kernel.largest_difference} of 255"
             ),
         )
-        for kernel in plan.tree.kernels
+        for kernel in plan.kernels
     ]
     return Group(
         plan_text(plan),
@@ -187,7 +187,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             for item in (plan.sources.pillow, plan.sources.pillow_simd)
             if item is not None
         ],
-        "kernels": [kernel.name for kernel in plan.tree.kernels],
+        "kernels": [kernel.name for kernel in plan.kernels],
         "left_out": [{"kernel": item.kernel, "reason": item.reason} for item in plan.left_out],
         "patches": [{"slug": item.slug, "sha256": item.sha256} for item in plan.tree.patches],
         "removes": [{"name": owner.name, "version": owner.version} for owner in plan.removes],
@@ -198,7 +198,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 # ---------------------------------------------------------------- outcome
 
 
-def wheel_text(wheel: Wheel, verdict: Verdict) -> RenderableType:
+def wheel_text(wheel: Wheel, verdict: Verdict, *, verbose: bool = False) -> RenderableType:
     """A wheel that was built and verified, not installed."""
     made = "from the cache" if wheel.cached else "built now"
     return Group(
@@ -209,11 +209,23 @@ def wheel_text(wheel: Wheel, verdict: Verdict) -> RenderableType:
                 ("sha256", wheel.sha256),
             ]
         ),
+        *_build_notes(wheel, verbose=verbose),
         verdict_text(verdict),
     )
 
 
-def installed_text(wheel: Wheel, verdict: Verdict, transaction: Transaction) -> RenderableType:
+def _build_notes(wheel: Wheel, *, verbose: bool) -> list[RenderableType]:
+    notes: list[RenderableType] = []
+    if wheel.repaired:
+        notes.append(Text("note: the wheel in the cache was damaged; it was built again"))
+    if verbose and wheel.log is not None:
+        notes.append(facts([("commands and their output", str(wheel.log))]))
+    return notes
+
+
+def installed_text(
+    wheel: Wheel, verdict: Verdict, transaction: Transaction, *, verbose: bool = False
+) -> RenderableType:
     """What is there now, how fast and how true it is, and how to undo it."""
     notes = [Text(f"note: {note}") for note in transaction.notes]
     return Group(
@@ -221,6 +233,7 @@ def installed_text(wheel: Wheel, verdict: Verdict, transaction: Transaction) -> 
         + Text(f"({wheel.version} in {transaction.site})"),
         verdict_text(verdict),
         *notes,
+        *_build_notes(wheel, verbose=verbose),
         facts([("undo", "simdinstall rollback"), ("which kernels run", "python -m PIL._simd")]),
     )
 
@@ -288,6 +301,7 @@ def outcome_json(wheel: Wheel, verdict: Verdict) -> dict[str, Any]:
             "version": wheel.version,
             "sha256": wheel.sha256,
             "cached": wheel.cached,
+            "repaired": wheel.repaired,
         },
         "verdict": verdict.to_json(),
     }
