@@ -122,7 +122,7 @@ def _build_options(group: Group) -> None:
     group.value("--pillow", metavar="VERSION", help="the Pillow release (default: the newest)")
     group.value(
         "--fidelity",
-        default="bounded",
+        default="exact",
         choices=("exact", "bounded"),
         help="exact: only kernels with stock Pillow's very bytes; bounded: also those that differ a little",
     )

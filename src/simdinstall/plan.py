@@ -27,7 +27,7 @@ class Request:
     march: str = "auto"
     pillow: str | None = None
     python: Path | None = None
-    fidelity: Fidelity = "bounded"
+    fidelity: Fidelity = "exact"
     compiler: str = "auto"
     cpu: str | None = None
     offline: bool = False
