@@ -48,6 +48,8 @@ extern void
 ImagingDelete(Imaging im);
 extern Imaging
 ImagingCopy(Imaging im);
+extern Imaging
+ImagingGaussianBlur(Imaging imOut, Imaging imIn, float xradius, float yradius, int passes);
 
 /* Give the interpreter's lock away for a while, and take it back. */
 extern void
