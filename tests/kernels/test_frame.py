@@ -86,6 +86,8 @@ def test_the_manifest_names_what_kernels_call(simd: Simd) -> None:
     """The functions of Pillow that the objects of a kernel want are among its functions' callbacks."""
     catalogue = kernels.load()
     for kernel in catalogue.kernels:
+        if FIDELITY == "exact" and kernel.fidelity == "bounded":
+            continue
         known = {name for function in kernel.functions for name in catalogue.function(function).callbacks}
         for unit in kernels.units(catalogue, [kernel], kernels.ISAS, "bounded"):
             wanted = (simd.folder / "build" / f"{unit.name}.txt").read_text().split()
