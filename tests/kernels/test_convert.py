@@ -309,6 +309,46 @@ def test_threads(simd: Simd) -> None:
                 assert list(found) == expected, level
 
 
+# --- palettes
+
+PALETTE_TARGETS = ("1", "L", "LA", "I", "F", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
+
+
+def with_palette(simd: Simd, rng: random.Random, size: Size) -> Any:
+    im = simd.image("P", size, rng.randbytes(9999))
+    mode = rng.choice(("RGB", "RGBA"))
+    entries = rng.choice((1, 2, 100, 256))
+    im.im.putpalette(mode, mode, rng.randbytes(entries * len(mode)))
+    return im
+
+
+def test_palette(simd: Simd) -> None:
+    rng = random.Random(8)
+    for _ in range(max(2, CASES // 50)):
+        width = rng.choice((*WIDTHS, rng.randint(16, 300)))
+        if width < 16:
+            continue
+        im = with_palette(simd, rng, (width, 1024 // width + rng.randint(1, 5)))
+        for target in PALETTE_TARGETS:
+            check(simd, im, target)
+
+
+def test_palette_leaves_to_stock(simd: Simd) -> None:
+    """Few pixels, narrow images, and what is no mere table."""
+    rng = random.Random(9)
+    for size in ((64, 15), (1023, 1), (15, 300)):
+        im = with_palette(simd, rng, size)
+        for target in PALETTE_TARGETS:
+            goes_to_stock(simd, im, target)
+    im = with_palette(simd, rng, (64, 64))
+    for target in ("PA", "RGBa", "La", "LAB", "I;16"):
+        goes_to_stock(simd, im, target)
+    im = simd.image("PA", (64, 64), rng.randbytes(999))
+    im.im.putpalette("RGB", "RGB", rng.randbytes(768))
+    for target in ("P", *PALETTE_TARGETS):
+        goes_to_stock(simd, im, target)
+
+
 # --- ImagingConvertMatrix
 
 MATRIX_MODES = ("RGB", "YCbCr", "HSV", "LAB")

@@ -184,14 +184,35 @@ convert_overlaps(Imaging a, Imaging b) {
 }
 
 /*
- * Palettes and dithering are left to stock, and so are narrow images and whatever it
- * refuses. Rows that are narrower than a step of one level are served by the one below.
+ * An image with a palette is converted by way of a table of 256 pixels: the palette's
+ * entries, converted from RGBA. It has to have some pixels to be worth that.
+ */
+#define PALETTE_PIXELS 1024
+
+static inline int
+convert_palette_fits(Imaging im, ModeID to) {
+    return im->palette && (int64_t)im->xsize * im->ysize >= PALETTE_PIXELS &&
+           (to == IMAGING_MODE_RGBA || to == IMAGING_MODE_RGB || to == IMAGING_MODE_RGBX ||
+            to == IMAGING_MODE_1 || to == IMAGING_MODE_L || to == IMAGING_MODE_LA ||
+            to == IMAGING_MODE_I || to == IMAGING_MODE_F || to == IMAGING_MODE_CMYK ||
+            to == IMAGING_MODE_YCbCr || to == IMAGING_MODE_HSV);
+}
+
+/*
+ * Finding a palette and dithering are left to stock, and so are narrow images and whatever
+ * it refuses. Rows that are narrower than a step of one level are served by the one below.
  */
 static inline int
 convert_fits_from(int least_width, CONVERT_PARAMETERS) {
     (void)palette;
-    if (!imIn || imIn->xsize < least_width || (dither && mode == IMAGING_MODE_1) ||
-        !convert_number(imIn->mode, mode)) {
+    if (!imIn || imIn->xsize < least_width) {
+        return 0;
+    }
+    if (imIn->mode == IMAGING_MODE_P) {
+        if (!convert_palette_fits(imIn, mode)) {
+            return 0;
+        }
+    } else if ((dither && mode == IMAGING_MODE_1) || !convert_number(imIn->mode, mode)) {
         return 0;
     }
 #if PILLOW_PROTOTYPE_ImagingConvert == 2

@@ -116,7 +116,8 @@ hsv_to_rgb_vector(vec hsv) {
  *
  *     table[x] = multiple * x + (((x << shift) + before) * factor >> 16) - after
  *
- * The numbers were found by search, so that the line passes through the whole table.
+ * The numbers were found by search, so that the line passes through the whole table, and
+ * so that tables of one band begin alike where that is possible.
  */
 struct line {
     int shift, multiple, before, factor, after;
@@ -174,10 +175,11 @@ from_planes(vec *pixels, const struct planes *planes) {
 
 LANES_INLINE struct planes
 rgb_to_ycbcr_planes(struct planes rgb) {
-    static const struct line y_r = {3, 16, 14, 25691, 5}, y_g = {4, 32, 33, 22807, 11};
-    static const struct line y_b = {3, 0, 108, 59769, 98};
-    static const struct line cb_r = {3, 8, 16, 22927, 6}, cb_g = {4, 8, 1614, 54068, 1332};
-    static const struct line cr_g = {4, 16, 927, 44221, 626}, cr_b = {3, 0, 30, 42629, 20};
+    static const struct line y_r = {3, 16, 1116, 25691, 437}, y_g = {4, 32, 33, 22807, 11};
+    static const struct line y_b = {3, 0, 28927, 59769, 26381};
+    static const struct line cb_r = {3, 8, 1116, 22932, 391}, cb_g = {4, 8, 1614, 54068, 1332};
+    static const struct line cr_g = {4, 16, 927, 44221, 626};
+    static const struct line cr_b = {3, 0, 28927, 42630, 18817};
     const vec centre = v_set16(128 * 64);
     const vec r = rgb.band[0], g = rgb.band[1], b = rgb.band[2];
     const vec y = v_add16(v_add16(table(r, y_r), table(g, y_g)), table(b, y_b));
@@ -195,8 +197,9 @@ rgb_to_ycbcr_planes(struct planes rgb) {
  */
 LANES_INLINE struct planes
 ycbcr_to_rgb_planes(struct planes ycbcr) {
-    static const struct line r_cr = {3, 88, 57, 14156, 11496}, b_cb = {3, 112, 30, 11534, 14520};
-    static const struct line g_cb = {3, 20, 25, 16587, 2825}, g_cr = {3, 45, 3, 5775, 5850};
+    static const struct line r_cr = {1, 88, 5, 56622, 11488}, g_cr = {1, 44, 5, 55867, 5854};
+    static const struct line b_cb = {2, 112, 3353, 23069, 15695};
+    static const struct line g_cb = {2, 20, 3353, 33175, 4516};
     const vec y = ycbcr.band[0], cb = ycbcr.band[1], cr = ycbcr.band[2];
     const vec red = v_add16(table(cr, r_cr), v_greater16(cr, v_set16(127)));
     const vec blue = v_add16(table(cb, b_cb), v_greater16(cb, v_set16(127)));
