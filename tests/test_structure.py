@@ -31,6 +31,7 @@ ORDER = [
     "listing",
     "fetch",
     "abi",
+    "patches",
     "tree",
     "plan",
     "store",
