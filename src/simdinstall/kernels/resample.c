@@ -38,6 +38,12 @@ resample_with(
         done = passes(between, im, NULL, down);
         source = between;
         down = NULL;
+    } else if (across && down) {
+        /* Nothing is kept between the passes; but Image.core.get_stats() counts images. */
+        between = ImagingNewDirty(im->mode, 1, 1);
+        if (!between) {
+            return NULL;
+        }
     }
     out = ImagingNewDirty(im->mode, xsize, ysize);
     if (out && (!done || !passes(out, source, across, down))) {
