@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
@@ -288,8 +288,3 @@ def _reason(error: SimdinstallError) -> str:
         return lines[-1][:200] if lines else str(error)
     first = error.why.strip().splitlines()[0] if error.why.strip() else ""
     return f"{error}: {first}" if first else str(error)
-
-
-def unavailable(participant: Participant, why: str) -> Participant:
-    """The same without a build."""
-    return replace(participant, build=None, why=why)

@@ -139,19 +139,6 @@ class Verdict:
         """Plain data, for the cache and the wheel's provenance."""
         return asdict(self)
 
-    def lasting(self) -> dict[str, Any]:
-        """What does not change from run to run, for the wheel's provenance: no times."""
-        return {
-            "ok": self.ok,
-            "features_ok": self.features_ok,
-            "fidelity": self.fidelity,
-            "level": self.level,
-            "graded": [asdict(row) for row in self.graded],
-            "kernels": sorted({f"{ran.function}: {ran.kernel} ({ran.level})" for ran in self.trace}),
-            "problems": list(self.problems),
-            "limits": list(self.limits),
-        }
-
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The reverse of :meth:`to_json`. Raises :class:`VerifyError` on anything else."""

@@ -26,9 +26,9 @@ class Operation(NamedTuple):
     """One row of a suite.
 
     ``group`` and ``title`` are what the table shows, ``pixels`` what "Mpx/s" counts.
-    ``needs`` names a module besides PIL, ``assets`` the encoded files it reads, ``remark``
-    how another library's algorithm differs from Pillow's. ``whole``: it reads all of its
-    inputs and writes all of its output, so that moving those bytes is the least it takes.
+    ``assets`` are the encoded files it reads, ``remark`` says how another library's algorithm
+    differs from Pillow's. ``whole``: it reads all of its inputs and writes all of its
+    output, so that moving those bytes is the least it takes.
     """
 
     name: str
@@ -36,7 +36,6 @@ class Operation(NamedTuple):
     title: str
     pixels: int
     prepare: Callable[[Inputs], Call]
-    needs: str = ""
     assets: tuple[str, ...] = ()
     remark: str = ""
     whole: bool = True

@@ -48,7 +48,6 @@ def _row(
     size: Size,
     prepare: Callable[[Inputs], Call],
     *,
-    needs: str = "",
     assets: tuple[str, ...] = (),
 ) -> Operation:
     whole = group not in _PARTIAL and not title.startswith(_PARTIAL) and "nearest" not in title
@@ -59,7 +58,6 @@ def _row(
         title,
         size[0] * size[1],
         prepare,
-        needs=needs,
         assets=assets,
         whole=whole,
     )
@@ -445,7 +443,7 @@ def _memory() -> Iterator[Operation]:
             image, numpy = inputs.image(mode, MIDDLE), inputs.module("numpy")
             return lambda: numpy.asarray(image)
 
-        yield _row(group, f"asarray of {mode}", MIDDLE, out, needs="numpy")
+        yield _row(group, f"asarray of {mode}", MIDDLE, out)
 
         def back(inputs: Inputs, mode: str = mode) -> Call:
             numpy = inputs.module("numpy")
@@ -453,7 +451,7 @@ def _memory() -> Iterator[Operation]:
             array = numpy.frombuffer(inputs.data(mode, MIDDLE), "uint8").reshape(shape)
             return lambda: pil.Image.fromarray(array)
 
-        yield _row(group, f"fromarray to {mode}", MIDDLE, back, needs="numpy")
+        yield _row(group, f"fromarray to {mode}", MIDDLE, back)
 
 
 def _measuring() -> Iterator[Operation]:

@@ -113,11 +113,6 @@ class Worker:
             return {"pinned": False, "why": str(error)}
         return {"pinned": True}
 
-    def do_level(self, level: int) -> Answer:
-        """Lower (or restore) the level of the kernels."""
-        trace = self.trace()
-        return {"level": trace.set_level(level) if trace else 0}
-
     def do_usage(self) -> Answer:
         """CPU seconds of this process so far, and the most memory it held (bytes)."""
         used = resource.getrusage(resource.RUSAGE_SELF)
