@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,13 @@ from simdinstall.bench import Options, run_bench
 from simdinstall.measure import Build
 from simdinstall.peers import INSTALLED, STOCK, Participant
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        not os.environ.get("SIMDINSTALL_TEST_NOISE"),
+        reason="half an hour of measuring that needs a core to itself: set SIMDINSTALL_TEST_NOISE=1",
+    ),
+]
 
 #: A bit of everything that is quick: some 45 rows.
 ROWS = "resize/RGB (up|down)|memory/|composite/|convert/RGB|transpose/RGB|point/table"
