@@ -68,7 +68,7 @@ def test_two_builds_and_what_is_told_on_the_way(stock: Path, tmp_path: Path) -> 
         assert own.status == "ok"
         assert own.difference == Difference()
         assert own.comparison is not None
-        assert len(own.seconds) == 3
+        assert len(own.seconds) == 2
     assert found.rows[0].floor is not None
     assert found.rows[0].floor < found.rows[0].cells[0].median
     assert found.rows[-1].floor is None

@@ -73,9 +73,9 @@ class Options:
     def effort(self) -> Effort:
         """The time for a row in one pass."""
         return (
-            Effort(rounds=3, slice=0.003)
+            Effort(rounds=2, slice=0.003)
             if self.quick
-            else Effort(rounds=5, most=24, precision=0.01, budget=0.8, slice=0.006)
+            else Effort(rounds=3, most=14, precision=0.01, budget=0.8, slice=0.006)
         )
 
 

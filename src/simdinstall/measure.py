@@ -405,9 +405,9 @@ def pin(probes: Sequence[Probe], core: int | None = None) -> tuple[int | None, s
 class Effort:
     """How much time to give a row.
 
-    ``rounds`` at the least; more, up to ``most``, as long as the median ratio to the first
+    ``rounds``, of two turns each, at the least; more, up to ``most``, as long as the median ratio to the first
     build is not known to ``precision`` and less than ``budget`` seconds were spent. ``slice``
-    are the seconds of one build in one round: short ones bring the turns closer together, so
+    are the seconds of one build in one turn: short ones bring the turns closer together, so
     that what slows the machine down hits both.
     """
 
@@ -422,8 +422,10 @@ class Effort:
 def time_interleaved(
     probes: Sequence[Probe], effort: Effort, first: Mapping[str, float] | None = None
 ) -> dict[str, Sample]:
-    """Time what is prepared in all these builds, in turns; every second round backwards.
+    """Time what is prepared in all these builds, in turns.
 
+    Every round goes through the builds forwards and backwards, and what a build took is the
+    mean of both: its place in the order, and the caches that it finds, then cancel out.
     Every build makes the number of calls that fill ``effort.slice``. ``first`` are the
     seconds of the first call in each build, by label: one that filled the slice needs no
     calibration. A build that ends or fails on the way is missing from the result.
@@ -445,16 +447,21 @@ def time_interleaved(
         and spent < effort.budget
         and not _precise([seconds[probe.build.label] for probe in alive], effort.precision)
     ):
-        for probe in list(alive if number % 2 == 0 else reversed(alive)):
+        turns: dict[str, list[float]] = {probe.build.label: [] for probe in alive}
+        for probe in [*alive, *reversed(alive)]:
             label = probe.build.label
+            if probe not in alive:
+                continue
             try:
                 answer = probe.ask("time", calls=calls[label])
             except (ProbeDied, ProbeError):
                 alive.remove(probe)
                 continue
-            seconds[label].append(answer["seconds"] / calls[label])
+            turns[label].append(answer["seconds"] / calls[label])
             faults[label].append(answer["faults"])
             spent += answer["seconds"]
+        for probe in alive:
+            seconds[probe.build.label].append(statistics.fmean(turns[probe.build.label]))
         number += 1
     return {
         label: Sample(

@@ -432,7 +432,7 @@ def _never_ran(
 
 
 def _speed(stock: Probe, candidate: Probe, quick: bool, told: Progress) -> tuple[Row, ...]:
-    effort = Effort(rounds=3, slice=0.004) if quick else Effort(rounds=5, slice=0.005)
+    effort = Effort(rounds=2, slice=0.004) if quick else Effort(rounds=3, slice=0.004)
     measure.pin((stock, candidate))
     rows: list[Row] = []
     suite = measure.catalogue(stock, "speed")

@@ -178,6 +178,8 @@ class Worker:
         collecting = gc.isenabled()
         gc.disable()
         try:
+            if calls > 1:
+                call()  # another process had the caches until now
             faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
             wall = time.perf_counter_ns()
             start = time.process_time_ns()
