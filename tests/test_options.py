@@ -7,39 +7,39 @@ from pathlib import Path
 
 import pytest
 
-from simdinstall import options
+from simdinstall import cli, options
 from simdinstall.errors import EXIT_CODES, UsageError
 
 
 def test_without_a_command_it_is_install() -> None:
-    assert options.parse([], {}).command == "install"
-    assert options.parse(["--march", "auto"], {}).command == "install"
-    assert options.parse(["status"], {}).command == "status"
+    assert cli.parse([], {}).command == "install"
+    assert cli.parse(["--march", "auto"], {}).command == "install"
+    assert cli.parse(["status"], {}).command == "status"
 
 
 def test_a_word_that_is_no_command_is_refused_with_those_that_are() -> None:
     with pytest.raises(UsageError, match="no command 'instal'") as refusal:
-        options.parse(["instal"], {})
+        cli.parse(["instal"], {})
     assert "install" in refusal.value.hint
 
 
 def test_unknown_options_and_abbreviations_are_refused() -> None:
     for argv in (["--bogus"], ["--marc", "auto"], ["install", "extra"]):
         with pytest.raises(UsageError, match="unrecognized"):
-            options.parse(argv, {})
+            cli.parse(argv, {})
 
 
 def test_variables_are_defaults_and_the_command_line_wins() -> None:
     environ = {"SIMDINSTALL_MARCH": "x86-64-v2", "SIMDINSTALL_PYTHON": "~/env", "SIMDINSTALL_YES": "1"}
-    arguments = options.parse([], environ)
+    arguments = cli.parse([], environ)
     assert (arguments.march, arguments.yes) == ("x86-64-v2", True)
     assert arguments.python == Path("~/env").expanduser()
-    assert options.parse(["--march", "portable"], environ).march == "portable"
+    assert cli.parse(["--march", "portable"], environ).march == "portable"
 
 
 @pytest.mark.parametrize("value", ["0", "no", "off", "", "false"])
 def test_a_switch_can_be_off_in_the_environment(value: str) -> None:
-    assert options.parse([], {"SIMDINSTALL_YES": value}).yes is False
+    assert cli.parse([], {"SIMDINSTALL_YES": value}).yes is False
 
 
 @pytest.mark.parametrize(
@@ -47,16 +47,16 @@ def test_a_switch_can_be_off_in_the_environment(value: str) -> None:
 )
 def test_a_wrong_variable_is_refused_by_name(variable: str, value: str) -> None:
     with pytest.raises(UsageError, match=f"{variable}={value}"):
-        options.parse([], {variable: value})
+        cli.parse([], {variable: value})
 
 
 def test_a_wrong_choice_is_refused() -> None:
     with pytest.raises(UsageError, match="invalid choice"):
-        options.parse(["--fidelity", "approximate"], {})
+        cli.parse(["--fidelity", "approximate"], {})
 
 
 def test_every_option_names_its_variable_in_the_help() -> None:
-    parser = options.build_parser({})
+    parser = cli.build_parser({})
     commands = next(action for action in parser._actions if action.dest == "command").choices
     assert commands is not None
     for command in commands.values():  # type: ignore[union-attr]
@@ -67,7 +67,7 @@ def test_every_option_names_its_variable_in_the_help() -> None:
 
 
 def test_the_help_documents_every_exit_code() -> None:
-    text = options.build_parser({}).format_help()
+    text = cli.build_parser({}).format_help()
     for code in EXIT_CODES:
         assert re.search(rf"^ +{code}  ", text, re.MULTILINE)
 
@@ -76,5 +76,5 @@ def test_the_readme_documents_every_exit_code_and_command() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     for code in EXIT_CODES:
         assert f"\n| {code} |" in readme
-    for command in options.COMMANDS:
+    for command in (command.name for command in cli.COMMANDS):
         assert command == "install" or f"simdinstall {command}" in readme

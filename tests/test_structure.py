@@ -52,8 +52,9 @@ ORDER = [
     "bench_chart",
     "bench_html",
     "report",
-    "options",
     "pipeline",
+    "options",
+    "commands",
     "cli",
 ]
 

@@ -405,9 +405,9 @@ def pin(probes: Sequence[Probe], core: int | None = None) -> tuple[int | None, s
 class Effort:
     """How much time to give a row.
 
-    ``rounds``, of two turns each, at the least; more, up to ``most``, as long as the median ratio to the first
-    build is not known to ``precision`` and less than ``budget`` seconds were spent. ``slice``
-    are the seconds of one build in one turn: short ones bring the turns closer together, so
+    ``rounds``, of two turns each, at the least; more, up to ``most``, as long as the median
+    ratio to the first build is not known to ``precision`` and less than ``budget`` seconds were
+    spent. ``slice`` are the seconds of one build in one turn: short ones bring the turns closer together, so
     that what slows the machine down hits both.
     """
 

@@ -14,8 +14,7 @@ from typing import Any, NoReturn
 
 import shtab
 
-from simdinstall import __version__
-from simdinstall.errors import EXIT_CODES, UsageError
+from simdinstall.errors import UsageError
 
 PREFIX = "SIMDINSTALL_"
 YES = frozenset({"1", "true", "yes", "on"})
@@ -69,6 +68,25 @@ class Group:
         if complete is not None:
             action.complete = complete  # type: ignore[attr-defined]
 
+    def positional(
+        self,
+        name: str,
+        *,
+        choices: Sequence[str] | None = None,
+        parse: Callable[[str], Any] = str,
+        metavar: str | None = None,
+        nargs: str | None = None,
+        complete: Mapping[str, object] | None = None,
+        help: str,
+    ) -> None:
+        """An argument without a name; it has no variable."""
+        more: dict[str, Any] = {} if nargs is None else {"nargs": nargs}
+        action = self._parser.add_argument(
+            name, choices=choices, type=parse, metavar=metavar, help=help, **more
+        )
+        if complete is not None:
+            action.complete = complete  # type: ignore[attr-defined]
+
     def flag(self, *names: str, help: str) -> None:
         """A switch that is off unless named."""
         variable = variable_of(names[0])
@@ -117,7 +135,8 @@ def compiler_name(text: str) -> str:
 MARCHES = "auto, portable, native, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 or any -march name"
 
 
-def _build_options(group: Group) -> None:
+def build_options(group: Group) -> None:
+    """What to build, from what, and with what."""
     group.value("--march", default="auto", help=f"what to build for: {MARCHES}")
     group.value("--pillow", metavar="VERSION", help="the Pillow release (default: the newest)")
     group.value(
@@ -136,7 +155,8 @@ def _build_options(group: Group) -> None:
     group.flag("--offline", help="use only what is in the cache")
 
 
-def _target_options(group: Group) -> None:
+def target_options(group: Group) -> None:
+    """Which environment."""
     group.value(
         "--python",
         parse=path,
@@ -146,7 +166,8 @@ def _target_options(group: Group) -> None:
     )
 
 
-def _cpu_option(group: Group) -> None:
+def cpu_option(group: Group) -> None:
+    """Which CPU to believe in."""
     group.value(
         "--cpu",
         metavar="LEVEL|FILE",
@@ -155,160 +176,12 @@ def _cpu_option(group: Group) -> None:
     )
 
 
-def _output_options(group: Group) -> None:
+def output_options(group: Group) -> None:
+    """How to tell the result."""
     group.flag("--json", help="print one JSON document on stdout instead of text")
     group.flag("--verbose", "-v", help="say more: every reason, the commands that ran, the log's place")
 
 
-def _ask_options(group: Group) -> None:
+def ask_options(group: Group) -> None:
+    """Whether to ask before anything is changed."""
     group.flag("--yes", "-y", help="do not ask")
-
-
-def _install(group: Group) -> None:
-    _build_options(group)
-    _target_options(group)
-    _cpu_option(group)
-    group.flag("--dry-run", help="show the plan and stop")
-    group.flag("--check", help="exit 1 if something would change, 0 if not; change nothing")
-    _ask_options(group)
-    _output_options(group)
-
-
-def _wheel(group: Group) -> None:
-    _build_options(group)
-    _target_options(group)
-    _cpu_option(group)
-    group.value(
-        "--output",
-        "-o",
-        default=Path(),
-        parse=path,
-        metavar="DIR",
-        complete=shtab.DIRECTORY,
-        help="where the wheel goes (default: here)",
-    )
-    _output_options(group)
-
-
-def _rollback(group: Group) -> None:
-    _target_options(group)
-    group.flag("--force", help="even if something else has changed Pillow since")
-    _ask_options(group)
-    _output_options(group)
-
-
-def _history(group: Group) -> None:
-    _target_options(group)
-    _output_options(group)
-
-
-def _status(group: Group) -> None:
-    _target_options(group)
-    _cpu_option(group)
-    group.flag("--offline", help="do not ask the index for a newer release")
-    _output_options(group)
-
-
-def _explain(group: Group) -> None:
-    _build_options(group)
-    _target_options(group)
-    _cpu_option(group)
-    _output_options(group)
-
-
-def _cpu(group: Group) -> None:
-    _cpu_option(group)
-    _output_options(group)
-
-
-def _bench(group: Group) -> None:
-    group.value(
-        "--against",
-        default="stock",
-        metavar="NAMES",
-        help="peers, by commas: stock, pillow-simd, pillow-simd-sse4, opencv, pyvips",
-    )
-    group.value(
-        "--python",
-        parse=path,
-        repeat=True,
-        metavar="PATH",
-        complete=shtab.FILE,
-        help="another environment to measure too; may be repeated",
-    )
-    group.value("--suite", default="wide", choices=("wide", "perf", "both"), help="which operations")
-    group.value("--ops", metavar="REGEX", help="only the rows whose name it is found in")
-    group.flag("--quick", help="a minute instead of ten; sees differences above 1.3 times")
-    group.value("--core", parse=int, metavar="N", help="the processor core to measure on")
-    group.value(
-        "--save", parse=path, metavar="FILE", complete=shtab.FILE, help="keep the figures, for --compare"
-    )
-    group.value(
-        "--compare",
-        parse=path,
-        metavar="FILE",
-        complete=shtab.FILE,
-        help="say what got slower or faster since FILE was saved; exit 1 if something got slower",
-    )
-    group.value(
-        "--tolerance",
-        default=0.1,
-        parse=float,
-        metavar="SHARE",
-        help="how much slower is still no regression (0.1: ten per cent)",
-    )
-    group.value(
-        "--html", parse=path, metavar="FILE", complete=shtab.FILE, help="write a page with charts and tables"
-    )
-    group.value(
-        "--chart", parse=path, metavar="FILE", complete=shtab.FILE, help="write the summary chart as SVG"
-    )
-    group.flag("--offline", help="use only what is in the cache")
-    _output_options(group)
-
-
-def _completion(group: Group) -> None:
-    group._parser.add_argument("shell", choices=shtab.SUPPORTED_SHELLS, help="for which shell")
-
-
-#: Each command: how it is set up, and one line about it.
-COMMANDS: dict[str, tuple[Callable[[Group], None], str]] = {
-    "install": (_install, "put SIMD kernels into an environment's Pillow (the default)"),
-    "wheel": (_wheel, "build and verify a wheel without installing it"),
-    "rollback": (_rollback, "bring back what was there before the last change"),
-    "history": (_history, "what simdinstall has done to an environment"),
-    "status": (_status, "what is installed, whether it is intact, whether a newer Pillow is out"),
-    "explain": (_explain, "why this level, these flags, these sources"),
-    "cpu": (_cpu, "the CPU as seen, and what each level lacks on it"),
-    "bench": (_bench, "measure this Pillow against stock and others, operation by operation"),
-    "completion": (_completion, "print a completion script for your shell"),
-}
-
-
-def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
-    """The whole parser. Raises UsageError for a wrong ``SIMDINSTALL_…`` variable."""
-    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
-    parser = Parser(
-        prog="simdinstall",
-        description="Gives a Python environment the fastest Pillow its CPU can run.",
-        epilog=f"Without a command: install.\n\nexit codes:\n{codes}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"simdinstall {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    for name, (set_up, summary) in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        set_up(Group(command, environ))
-    return parser
-
-
-def parse(argv: Sequence[str], environ: Mapping[str, str]) -> argparse.Namespace:
-    """Parse a command line; a missing command is ``install``. Raises UsageError."""
-    arguments = list(argv)
-    first = arguments[0] if arguments else ""
-    if first not in COMMANDS and first not in ("-h", "--help", "--version"):
-        if first and not first.startswith("-"):
-            raise UsageError(f"there is no command {first!r}", hint=f"the commands are {', '.join(COMMANDS)}")
-        arguments.insert(0, "install")
-    return build_parser(environ).parse_args(arguments)

@@ -1,0 +1,128 @@
+"""What commands are, and what they share: services, the target, questions, output.
+
+A command is a function from parsed arguments to an exit code. Results go to stdout,
+progress and errors to stderr; only this package and :mod:`simdinstall.cli` print.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.prompt import Confirm
+from rich.text import Text
+
+from simdinstall import environment, install, pipeline
+from simdinstall.environment import Environment
+from simdinstall.errors import UsageError
+from simdinstall.fetch import Fetcher
+from simdinstall.options import Group
+from simdinstall.plan import Request
+from simdinstall.progress import TerminalProgress, sized, stderr_console
+from simdinstall.store import Store, default_root
+
+
+class Output:
+    """Where results go: a person's text or a program's JSON, never both."""
+
+    def __init__(self, arguments: Namespace) -> None:
+        self.json: bool = getattr(arguments, "json", False)
+        self.verbose: bool = getattr(arguments, "verbose", False)
+        self.console = sized(Console(highlight=False))
+
+    def show(self, text: RenderableType) -> None:
+        """Print for a person; nothing when JSON is wanted."""
+        if not self.json:
+            self.console.print(text)
+
+    def give(self, data: Mapping[str, Any]) -> None:
+        """Print for a program, when JSON is wanted."""
+        if self.json:
+            print(json.dumps(data, indent=2, sort_keys=False))
+
+    def note(self, notes: Iterable[str]) -> None:
+        """Print what else a person may want to know; JSON documents have a field for it."""
+        for note in notes:
+            self.show(Text(f"note: {note}"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Command:
+    """One command: its options and what it does; or, with ``children``, a group of commands."""
+
+    name: str
+    summary: str
+    set_up: Callable[[Group], None] | None = None
+    run: Callable[[Namespace, Output], int] | None = None
+    children: tuple[Command, ...] = ()
+
+
+def build_request(arguments: Namespace) -> Request:
+    """What the user asked for, as the pipeline takes it."""
+    return Request(
+        march=arguments.march,
+        pillow=arguments.pillow,
+        python=arguments.python,
+        fidelity=arguments.fidelity,
+        compiler=arguments.compiler,
+        cpu=arguments.cpu,
+        offline=arguments.offline,
+    )
+
+
+@contextmanager
+def open_services(*, offline: bool) -> Iterator[pipeline.Services]:
+    """The index, the cache and the progress line, for as long as the block lasts."""
+    root = default_root()
+    with TerminalProgress(stderr_console()) as progress:
+        fetcher = Fetcher(cache=root, offline=offline, progress=progress)
+        try:
+            yield pipeline.Services(fetcher=fetcher, store=Store(root), progress=progress)
+        finally:
+            fetcher.close()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder that is gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="simdinstall-") as name:
+        yield Path(name)
+
+
+def settled_target(arguments: Namespace) -> tuple[Environment, install.Recovery | None]:
+    """The environment, after whatever an earlier command was interrupted in is settled."""
+    found = environment.inspect(arguments.python)
+    recovery = install.recover(found)
+    return (environment.inspect(arguments.python) if recovery else found), recovery
+
+
+def tell_recovery(recovery: install.Recovery | None) -> None:
+    """Say what became of an interrupted command."""
+    if recovery is not None:
+        stderr_console().print(
+            f"an interrupted {recovery.action or 'change'} was {recovery.outcome}", highlight=False
+        )
+
+
+def require_answer(arguments: Namespace) -> None:
+    """UsageError, before any work, when a question will come that nobody can answer."""
+    if arguments.yes or (not arguments.json and sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    raise UsageError(
+        "nobody can be asked whether to go on",
+        why="--json was given" if arguments.json else "stdin or stderr is no terminal",
+        hint="say it beforehand with --yes, or look first with --dry-run",
+    )
+
+
+def agreed(arguments: Namespace, question: str) -> bool:
+    """Ask once, unless --yes has answered."""
+    return arguments.yes or Confirm.ask(question, console=stderr_console(), default=True)

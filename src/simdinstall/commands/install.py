@@ -1,0 +1,143 @@
+"""`simdinstall [install]` and `simdinstall wheel`: build, verify, put in."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+import shtab
+
+from simdinstall import (
+    environment,
+    install,
+    pipeline,
+    plan,
+    report,
+)
+from simdinstall.commands.frame import (
+    Command,
+    Output,
+    agreed,
+    build_request,
+    open_services,
+    require_answer,
+    scratch_folder,
+    settled_target,
+    tell_recovery,
+)
+from simdinstall.errors import EXIT_WOULD_CHANGE
+from simdinstall.options import (
+    Group,
+    ask_options,
+    build_options,
+    cpu_option,
+    output_options,
+    path,
+    target_options,
+)
+
+
+def _install_options(group: Group) -> None:
+    build_options(group)
+    target_options(group)
+    cpu_option(group)
+    group.flag("--dry-run", help="show the plan and stop")
+    group.flag("--check", help="exit 1 if something would change, 0 if not; change nothing")
+    ask_options(group)
+    output_options(group)
+
+
+def _install(arguments: Namespace, output: Output) -> int:
+    request = build_request(arguments)
+    if not (arguments.check or arguments.dry_run):
+        require_answer(arguments)
+    target, recovery = settled_target(arguments)
+    tell_recovery(recovery)
+    with scratch_folder() as scratch:
+        with open_services(offline=request.offline) as services:
+            prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=True)
+        up_to_date = prepared.up_to_date
+        if not up_to_date or output.verbose:
+            output.show(report.plan_text(prepared.plan, verbose=output.verbose))
+        output.note(prepared.notes)
+        plan.require_kernels(prepared.plan)
+        document = report.document(
+            "install",
+            plan=report.plan_json(prepared.plan),
+            would_change=not up_to_date,
+            notes=list(prepared.notes),
+        )
+        if up_to_date or arguments.check or arguments.dry_run:
+            output.show(f"\n{'nothing to do: ' + up_to_date if up_to_date else 'nothing was changed'}")
+            output.give(document)
+            return EXIT_WOULD_CHANGE if arguments.check and not up_to_date else 0
+        if not agreed(arguments, "\nGo on?"):
+            output.show("nothing was changed")
+            return 0
+        with open_services(offline=request.offline) as services:
+            made = pipeline.make(prepared, services=services, scratch=scratch)
+            made.verdict.require_ok()
+            transaction = install.install(made.wheel, made.verdict, target, progress=services.progress)
+    output.show("")
+    output.show(report.installed_text(made.wheel, made.verdict, transaction, verbose=output.verbose))
+    output.give(
+        {
+            **document,
+            **report.outcome_json(made.wheel, made.verdict),
+            "transaction": report.transaction_json(transaction),
+        }
+    )
+    return 0
+
+
+def _wheel_options(group: Group) -> None:
+    build_options(group)
+    target_options(group)
+    cpu_option(group)
+    group.value(
+        "--output",
+        "-o",
+        default=Path(),
+        parse=path,
+        metavar="DIR",
+        complete=shtab.DIRECTORY,
+        help="where the wheel goes (default: here)",
+    )
+    output_options(group)
+
+
+def _wheel(arguments: Namespace, output: Output) -> int:
+    request = build_request(arguments)
+    target = environment.inspect(arguments.python)
+    with scratch_folder() as scratch, open_services(offline=request.offline) as services:
+        prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=False)
+        made = pipeline.make(prepared, services=services, scratch=scratch)
+        made.verdict.require_ok()
+        wheel = pipeline.deliver(made.wheel, arguments.output)
+    output.note(prepared.notes)
+    output.show(report.wheel_text(wheel, made.verdict, verbose=output.verbose))
+    output.give(
+        report.document(
+            "wheel",
+            plan=report.plan_json(prepared.plan),
+            **report.outcome_json(wheel, made.verdict),
+            notes=list(prepared.notes),
+        )
+    )
+    return 0
+
+
+COMMANDS = (
+    Command(
+        name="install",
+        summary="put SIMD kernels into an environment's Pillow (the default)",
+        set_up=_install_options,
+        run=_install,
+    ),
+    Command(
+        name="wheel",
+        summary="build and verify a wheel without installing it",
+        set_up=_wheel_options,
+        run=_wheel,
+    ),
+)

@@ -1,0 +1,79 @@
+"""`simdinstall rollback` and `history`: what was done, and back."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from simdinstall import (
+    environment,
+    install,
+    report,
+)
+from simdinstall.commands.frame import (
+    Command,
+    Output,
+    agreed,
+    require_answer,
+    settled_target,
+    tell_recovery,
+)
+from simdinstall.options import (
+    Group,
+    ask_options,
+    output_options,
+    target_options,
+)
+from simdinstall.progress import TerminalProgress, stderr_console
+
+
+def _rollback_options(group: Group) -> None:
+    target_options(group)
+    group.flag("--force", help="even if something else has changed Pillow since")
+    ask_options(group)
+    output_options(group)
+
+
+def _rollback(arguments: Namespace, output: Output) -> int:
+    require_answer(arguments)
+    target, recovery = settled_target(arguments)
+    tell_recovery(recovery)
+    before = install.status(target)
+    if before.latest is not None and not agreed(
+        arguments, f"Bring back {before.latest.before} in the place of {before.version or 'nothing'}?"
+    ):
+        output.show("nothing was changed")
+        return 0
+    with TerminalProgress(stderr_console()) as progress:
+        transaction = install.rollback(target, force=arguments.force, progress=progress)
+    output.show(f"{transaction.after} is back in {transaction.site}, in the place of {transaction.before}")
+    output.give(report.document("rollback", transaction=report.transaction_json(transaction)))
+    return 0
+
+
+def _history_options(group: Group) -> None:
+    target_options(group)
+    output_options(group)
+
+
+def _history(arguments: Namespace, output: Output) -> int:
+    target = environment.inspect(arguments.python)
+    entries = install.history(target)
+    output.show(report.history_text(entries, target.site))
+    output.give(report.history_json(entries))
+    return 0
+
+
+COMMANDS = (
+    Command(
+        name="rollback",
+        summary="bring back what was there before the last change",
+        set_up=_rollback_options,
+        run=_rollback,
+    ),
+    Command(
+        name="history",
+        summary="what simdinstall has done to an environment",
+        set_up=_history_options,
+        run=_history,
+    ),
+)
