@@ -321,3 +321,20 @@ def test_flags_are_told_once() -> None:
     flags: Mapping[str, tuple[str, ...]] = {"a": ("-O3", "-Da", "-g0"), "b": ("-O3", "-g0", "-Db")}
     built = cast("Any", SimpleNamespace(flags=flags))
     assert build.told_flags(built) == {"all": ["-O3", "-g0"], "units": {"a": ["-Da"], "b": ["-Db"]}}
+
+
+def test_wheels_of_other_pythons_share_the_library(
+    make_plan: Callable[..., Plan], official: Path, store: Store, tmp_path: Path
+) -> None:
+    first = make(make_plan(), store)
+    other = tmp_path / official.name.replace("cp311-cp311", "cp312-cp312")
+    other.write_bytes(official.read_bytes() + b"\n")
+    calls: list[Sequence[str | Path]] = []
+    plan = make_plan(sources=Sources(pillow=download(other), pillow_simd=None))
+    second = make(plan, store, run=counting(calls))
+    assert not calls
+    assert not second.cached
+    assert second.provenance["added"] == first.provenance["added"]
+    assert second.provenance["flags"] == first.provenance["flags"]
+    assert second.log is not None
+    assert "wide_negative" in second.log.read_text()

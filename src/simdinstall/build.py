@@ -6,6 +6,7 @@ The wheel is cached by everything that goes in.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -73,21 +74,7 @@ def build(
 
     def make(folder: Path) -> None:
         log = _fresh_log(store, own_key)
-        with tempfile.TemporaryDirectory(prefix="simdinstall-build-") as temporary:
-            built = library.compile_library(
-                plan.tree,
-                chosen,
-                catalogue=catalogue,
-                abi=plan.abi,
-                release=plan.release,
-                fidelity=_fidelity(plan.fidelity),
-                march=plan.march,
-                toolchain=plan.toolchain,
-                scratch=Path(temporary),
-                log=log,
-                run=run,
-                progress=progress,
-            )
+        built = _library(plan, chosen, catalogue, store=store, log=log, run=run, progress=progress)
         progress("packing")
         wheel.repack(
             wheel.read_official(plan.sources.pillow.path),
@@ -130,6 +117,79 @@ def key(plan: Plan, catalogue: Catalogue | None = None) -> str:
             "compiler": [plan.toolchain.identity, plan.toolchain.kind, plan.toolchain.target_args],
             "epoch": source_date_epoch(),
         }
+    )
+
+
+def library_key(plan: Plan, chosen: Iterable[Kernel], catalogue: Catalogue) -> str:
+    """The hash of everything that the bytes of the kernel library depend on.
+
+    Of the official extension that is its structs, enums and prototypes, not its Python:
+    the wheels of a release for all Pythons share one library.
+    """
+    chosen = tuple(chosen)
+    served = [f for f in catalogue.functions if any(f.name in k.functions for k in chosen)]
+    return digest(
+        {
+            "format": FORMAT,
+            "code": _code_digest((abi, kernels, library, toolchain)),
+            "catalogue": _file_digest(kernels.sources_dir() / "manifest.toml"),
+            "header": abi.header(plan.abi, served, release=plan.release),
+            "libc": [plan.abi.machine, plan.abi.libc, [n for n in plan.abi.needed if n.startswith("libc.")]],
+            "tree": plan.tree.digest,
+            "kernels": [[kernel.name, kernel.functions] for kernel in chosen],
+            "fidelity": plan.fidelity,
+            "march": [plan.march.name, plan.march.level, plan.march.isas, plan.march.target],
+            "compiler": [plan.toolchain.identity, plan.toolchain.kind, plan.toolchain.target_args],
+        }
+    )
+
+
+def _library(
+    plan: Plan,
+    chosen: tuple[Kernel, ...],
+    catalogue: Catalogue,
+    *,
+    store: Store,
+    log: Path,
+    run: Runner,
+    progress: Progress,
+) -> library.Library:
+    """The kernel library, compiled once for every Python whose extension has this ABI."""
+
+    def make(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="simdinstall-build-") as temporary:
+            built = library.compile_library(
+                plan.tree,
+                chosen,
+                catalogue=catalogue,
+                abi=plan.abi,
+                release=plan.release,
+                fidelity=_fidelity(plan.fidelity),
+                march=plan.march,
+                toolchain=plan.toolchain,
+                scratch=Path(temporary),
+                log=log,
+                run=run,
+                progress=progress,
+            )
+        (folder / library.LIBRARY_NAME).write_bytes(built.library)
+        (folder / "loader.so").write_bytes(built.loader)
+        told = {"flags": built.flags, "needed": built.needed}
+        (folder / "library.json").write_text(json.dumps(told), encoding="utf-8")
+        shutil.copyfile(log, folder / "build.log")
+
+    entry = store.put("libraries", library_key(plan, chosen, catalogue), make)
+    if not entry.fresh:
+        # Found to fit another extension with the same structs: its symbols may differ.
+        path = entry.path / library.LIBRARY_NAME
+        library.require_fit(path, chosen, catalogue=catalogue, abi=plan.abi, march=plan.march)
+        shutil.copyfile(entry.path / "build.log", log)
+    told = json.loads((entry.path / "library.json").read_text(encoding="utf-8"))
+    return library.Library(
+        library=(entry.path / library.LIBRARY_NAME).read_bytes(),
+        loader=(entry.path / "loader.so").read_bytes(),
+        flags={unit: tuple(flags) for unit, flags in told["flags"].items()},
+        needed=tuple(told["needed"]),
     )
 
 

@@ -190,7 +190,7 @@ def compile_library(
     progress("linking", len(chosen), len(chosen))
     builder.compile_text("", "empty.o")
     library = builder.link_library(objects, march.level, _needed(abi, builder.undefined(objects)))
-    _check_library(library, abi, served, march.level, scratch)
+    require_fit(library, kernels, catalogue=catalogue, abi=abi, march=march, scratch=scratch)
     loader = builder.link_loader()
     _check_loader(loader, abi)
     return Library(
@@ -374,9 +374,21 @@ def _needed(abi: Abi, undefined: frozenset[str]) -> list[str]:
 # ------------------------------------------------------------------------ checks
 
 
-def _check_library(library: Path, abi: Abi, served: Iterable[Any], level: str | None, scratch: Path) -> None:
-    found = shape(library)
-    fronts = {function.name for function in served}
+def require_fit(
+    library: Path,
+    kernels: Iterable[Kernel],
+    *,
+    catalogue: Catalogue,
+    abi: Abi,
+    march: March,
+    scratch: Path | None = None,
+) -> None:
+    """BuildError unless a linked library may stand in front of the extension with this ABI.
+
+    ``scratch``: the folder it was linked in, whose path must not be in it.
+    """
+    found, level = shape(library), march.level
+    fronts = {f.name for f in catalogue.functions if any(f.name in k.functions for k in kernels)}
     exported = {name for name in found.exported if not name.startswith("pillow_simd_")}
     missing = found.imported - abi.exported - abi.imported - LIBC - LIBM - LIBDL
     problems = []
@@ -401,7 +413,7 @@ def _check_library(library: Path, abi: Abi, served: Iterable[Any], level: str | 
         problems.append(f"it is not marked as needing {level}")
     if level is None and found.isa & ~1:
         problems.append("it is marked as needing more than the baseline")
-    if os.fsencode(scratch) in library.read_bytes():
+    if scratch is not None and os.fsencode(scratch) in library.read_bytes():
         problems.append(f"it holds the path of the folder that it was built in, {scratch}")
     if problems:
         raise BuildError("the kernel library is not what it must be", why="; ".join(problems))
