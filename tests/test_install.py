@@ -40,7 +40,7 @@ from simdinstall.errors import (
     VerifyError,
 )
 from simdinstall.exchange import clone, digest, rename
-from simdinstall.install import history, install, recover, rollback, status
+from simdinstall.install import history, install, recover, rollback, status, what_returns
 from simdinstall.journal import STATE, Place
 from simdinstall.run import CommandFailed, Completed, run, start
 from simdinstall.wheel import Wheel
@@ -296,6 +296,33 @@ def test_installing_again_keeps_the_original_and_the_last(old: Path, tmp_path: P
     assert imports(old) == "12.1.1"
     back(old)
     assert tree(old) == second
+
+
+def command(site: Path, *argv: str, **variables: str) -> Completed:
+    python = prefix_of(site) / "bin" / "python"
+    words = [sys.executable, "-m", "simdinstall", *argv, "--python", python]
+    return run(words, env={**os.environ, "COLUMNS": "200", **variables}, check=False)
+
+
+def test_the_command_goes_back_one_step_or_all_the_way(old: Path, tmp_path: Path) -> None:
+    before = tree(old)
+    put(our_wheel(tmp_path / "a", "13.0.0"), old)
+    first = tree(old)
+    put(our_wheel(tmp_path / "b", "13.1.0"), old)
+    assert what_returns(look(old)).startswith("pillow 13.0.0+simd")
+    assert what_returns(look(old), to="original") == "pillow 12.1.1"
+    assert command(old, "rollback", "--yes", SIMDINSTALL_TO="previous").returncode == 0
+    assert tree(old) == first
+    refused = command(old, "rollback", "--yes", SIMDINSTALL_TO="beginning")
+    assert refused.returncode == 2
+    assert "SIMDINSTALL_TO=beginning" in refused.stderr
+    document = json.loads(command(old, "rollback", "--yes", "--json", SIMDINSTALL_TO="original").stdout)
+    assert document["schema"] == "simdinstall.rollback/1"
+    assert document["transaction"]["after"] == "pillow 12.1.1"
+    assert tree(old) == before
+    again = command(old, "rollback", "--to", "original", "--yes")
+    assert again.returncode == 10
+    assert "nothing to go back to" in again.stderr
 
 
 def test_the_same_build_can_be_installed_again(old: Path, wheel: Wheel) -> None:

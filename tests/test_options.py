@@ -78,3 +78,11 @@ def test_the_readme_documents_every_exit_code_and_command() -> None:
         assert f"\n| {code} |" in readme
     for command in (command.name for command in cli.COMMANDS):
         assert command == "install" or f"simdinstall {command}" in readme
+
+
+def test_how_long_an_index_is_believed() -> None:
+    assert cli.parse([], {}).index_lifetime == 600
+    assert cli.parse(["status"], {"SIMDINSTALL_INDEX_LIFETIME": "0"}).index_lifetime == 0
+    for wrong in ("-1", "nan", "inf", "soon"):
+        with pytest.raises(UsageError, match=f"SIMDINSTALL_INDEX_LIFETIME={wrong}"):
+            cli.parse([], {"SIMDINSTALL_INDEX_LIFETIME": wrong})

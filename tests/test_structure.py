@@ -14,6 +14,7 @@ MODULES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "__main__.py")
 
 #: Each module may import only those before it.
 ORDER = [
+    "interrupt",
     "errors",
     "progress",
     "run",

@@ -14,7 +14,7 @@ import shtab
 from simdinstall import __version__, report
 from simdinstall.commands import bench, install, look, undo
 from simdinstall.commands.frame import Command, Output
-from simdinstall.errors import EXIT_CODES, EXIT_INTERRUPTED, SimdinstallError, UsageError
+from simdinstall.errors import EXIT_CODES, SimdinstallError, UsageError
 from simdinstall.options import Group, Parser
 from simdinstall.progress import stderr_console
 
@@ -34,9 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             stderr_console().print(report.error_text(error))
         return error.exit_code
-    except KeyboardInterrupt:
-        stderr_console().print("interrupted; nothing half done was left")
-        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader went away, as `| head` does; that is no failure of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

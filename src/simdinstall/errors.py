@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from simdinstall.interrupt import EXIT_INTERRUPTED as EXIT_INTERRUPTED
+
 #: The exit code of ``--check`` when something would change.
 EXIT_WOULD_CHANGE = 1
-#: The exit code after Ctrl-C, as shells give it (128 + SIGINT).
-EXIT_INTERRUPTED = 130
 
 
 class SimdinstallError(Exception):

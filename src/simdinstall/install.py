@@ -279,6 +279,12 @@ def rollback(
     return _transaction(place, env, entry, swap)
 
 
+def what_returns(env: Environment, *, to: Literal["previous", "original"] = "previous") -> str:
+    """Name what :func:`rollback` would bring back. Raises :class:`StateError` where there is nothing."""
+    place, _ = _placed(env)
+    return _chosen(place, records.read_history(place), to).before
+
+
 def recover(
     env: Environment, *, checkpoint: Checkpoint = nowhere, rename: Rename = rename
 ) -> Recovery | None:

@@ -8,6 +8,7 @@ place.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 import shtab
 
 from simdinstall.errors import UsageError
+from simdinstall.fetch import LISTING_LIFETIME
 
 PREFIX = "SIMDINSTALL_"
 YES = frozenset({"1", "true", "yes", "on"})
@@ -132,6 +134,17 @@ def compiler_name(text: str) -> str:
     return text
 
 
+def seconds(text: str) -> float:
+    """A length of time, not negative."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
 MARCHES = "auto, portable, native, x86-64, x86-64-v2, x86-64-v3, x86-64-v4 or any -march name"
 
 
@@ -152,7 +165,19 @@ def build_options(group: Group) -> None:
         metavar="auto|gcc|clang|zig|PATH",
         help="the C compiler (auto: gcc, else clang, else zig from the package index)",
     )
+    index_options(group)
+
+
+def index_options(group: Group) -> None:
+    """How much to rely on what the indexes said before."""
     group.flag("--offline", help="use only what is in the cache")
+    group.value(
+        "--index-lifetime",
+        default=LISTING_LIFETIME,
+        parse=seconds,
+        metavar="SECONDS",
+        help=f"how long to believe what an index listed (default: {LISTING_LIFETIME:g}; 0: ask again)",
+    )
 
 
 def target_options(group: Group) -> None:

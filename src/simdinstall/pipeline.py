@@ -90,7 +90,11 @@ def prepare(
     )
     progress("looking for a compiler")
     compiler = toolchain.find(
-        request.compiler, run=services.run, zig=services.fetcher.ziglang, libc=target.libc.split()[0]
+        request.compiler,
+        run=services.run,
+        zig=services.fetcher.ziglang,
+        machine=seen.architecture,
+        libc=target.libc.split()[0],
     )
     chosen, ruled_out = build.fit(laid_out, extension_abi, catalogue)
     made = plan.make(

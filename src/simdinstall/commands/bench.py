@@ -30,6 +30,7 @@ from simdinstall.environment import Environment
 from simdinstall.errors import EXIT_INTERRUPTED, EXIT_WOULD_CHANGE, TargetError, UsageError
 from simdinstall.options import (
     Group,
+    index_options,
     output_options,
     path,
     repeated,
@@ -79,14 +80,17 @@ def _bench_options(group: Group) -> None:
     group.value(
         "--chart", parse=path, metavar="FILE", complete=shtab.FILE, help="write the summary chart as SVG"
     )
-    group.flag("--offline", help="use only what is in the cache")
+    index_options(group)
     output_options(group)
 
 
 def _bench(arguments: Namespace, output: Output) -> int:
     old = bench.load(arguments.compare) if arguments.compare else None
     suites = ("perf", "wide") if arguments.suite == "both" else (arguments.suite,)
-    with scratch_folder() as scratch, open_services(offline=arguments.offline) as services:
+    with (
+        scratch_folder() as scratch,
+        open_services(offline=arguments.offline, lifetime=arguments.index_lifetime) as services,
+    ):
         target, others = _measured(repeated(arguments, "python"))
         participants = peers.gather(
             target,

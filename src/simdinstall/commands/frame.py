@@ -20,10 +20,10 @@ from rich.console import Console, RenderableType
 from rich.prompt import Confirm
 from rich.text import Text
 
-from simdinstall import environment, install, pipeline
+from simdinstall import environment, install, interrupt, pipeline
 from simdinstall.environment import Environment
 from simdinstall.errors import UsageError
-from simdinstall.fetch import Fetcher
+from simdinstall.fetch import LISTING_LIFETIME, Fetcher
 from simdinstall.options import Group
 from simdinstall.plan import Request
 from simdinstall.progress import TerminalProgress, sized, stderr_console
@@ -79,11 +79,14 @@ def build_request(arguments: Namespace) -> Request:
 
 
 @contextmanager
-def open_services(*, offline: bool) -> Iterator[pipeline.Services]:
-    """The index, the cache and the progress line, for as long as the block lasts."""
+def open_services(*, offline: bool, lifetime: float = LISTING_LIFETIME) -> Iterator[pipeline.Services]:
+    """The index, the cache and the progress line, for as long as the block lasts.
+
+    ``lifetime``: for how many seconds what an index listed is believed.
+    """
     root = default_root()
     with TerminalProgress(stderr_console()) as progress:
-        fetcher = Fetcher(cache=root, offline=offline, progress=progress)
+        fetcher = Fetcher(cache=root, offline=offline, lifetime=lifetime, progress=progress)
         try:
             yield pipeline.Services(fetcher=fetcher, store=Store(root), progress=progress)
         finally:
@@ -93,8 +96,12 @@ def open_services(*, offline: bool) -> Iterator[pipeline.Services]:
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A folder that is gone after the block."""
-    with tempfile.TemporaryDirectory(prefix="simdinstall-") as name:
-        yield Path(name)
+    folder = tempfile.TemporaryDirectory(prefix="simdinstall-")
+    try:
+        yield Path(folder.name)
+    finally:
+        with interrupt.Held():
+            folder.cleanup()
 
 
 def settled_target(arguments: Namespace) -> tuple[Environment, install.Recovery | None]:

@@ -54,7 +54,7 @@ def _install(arguments: Namespace, output: Output) -> int:
     target, recovery = settled_target(arguments)
     tell_recovery(recovery)
     with scratch_folder() as scratch:
-        with open_services(offline=request.offline) as services:
+        with open_services(offline=request.offline, lifetime=arguments.index_lifetime) as services:
             prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=True)
         up_to_date = prepared.up_to_date
         if not up_to_date or output.verbose:
@@ -74,7 +74,7 @@ def _install(arguments: Namespace, output: Output) -> int:
         if not agreed(arguments, "\nGo on?"):
             output.show("nothing was changed")
             return 0
-        with open_services(offline=request.offline) as services:
+        with open_services(offline=request.offline, lifetime=arguments.index_lifetime) as services:
             made = pipeline.make(prepared, services=services, scratch=scratch)
             made.verdict.require_ok()
             transaction = install.install(made.wheel, made.verdict, target, progress=services.progress)
@@ -109,7 +109,10 @@ def _wheel_options(group: Group) -> None:
 def _wheel(arguments: Namespace, output: Output) -> int:
     request = build_request(arguments)
     target = environment.inspect(arguments.python)
-    with scratch_folder() as scratch, open_services(offline=request.offline) as services:
+    with (
+        scratch_folder() as scratch,
+        open_services(offline=request.offline, lifetime=arguments.index_lifetime) as services,
+    ):
         prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=False)
         made = pipeline.make(prepared, services=services, scratch=scratch)
         made.verdict.require_ok()

@@ -25,6 +25,7 @@ from simdinstall.options import (
     Group,
     build_options,
     cpu_option,
+    index_options,
     output_options,
     target_options,
 )
@@ -34,7 +35,7 @@ from simdinstall.progress import stderr_console
 def _status_options(group: Group) -> None:
     target_options(group)
     cpu_option(group)
-    group.flag("--offline", help="do not ask the index for a newer release")
+    index_options(group)
     output_options(group)
 
 
@@ -43,7 +44,7 @@ def _status(arguments: Namespace, output: Output) -> int:
     tell_recovery(recovery)
     status = install.status(target)
     newest: str | None = None
-    with open_services(offline=arguments.offline) as services:
+    with open_services(offline=arguments.offline, lifetime=arguments.index_lifetime) as services:
         try:
             newest = services.fetcher.newest("pillow", tags=target.tags, python=target.release)
         except FetchError as error:
@@ -64,7 +65,10 @@ def _explain_options(group: Group) -> None:
 def _explain(arguments: Namespace, output: Output) -> int:
     request = build_request(arguments)
     target = environment.inspect(arguments.python)
-    with scratch_folder() as scratch, open_services(offline=request.offline) as services:
+    with (
+        scratch_folder() as scratch,
+        open_services(offline=request.offline, lifetime=arguments.index_lifetime) as services,
+    ):
         prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=False)
     output.show(report.explanation_text(prepared.plan))
     output.note(prepared.notes)

@@ -28,6 +28,12 @@ from simdinstall.progress import TerminalProgress, stderr_console
 
 def _rollback_options(group: Group) -> None:
     target_options(group)
+    group.value(
+        "--to",
+        default="previous",
+        choices=("previous", "original"),
+        help="previous: what the last change replaced; original: what was there before simdinstall came",
+    )
     group.flag("--force", help="even if something else has changed Pillow since")
     ask_options(group)
     output_options(group)
@@ -37,14 +43,13 @@ def _rollback(arguments: Namespace, output: Output) -> int:
     require_answer(arguments)
     target, recovery = settled_target(arguments)
     tell_recovery(recovery)
-    before = install.status(target)
-    if before.latest is not None and not agreed(
-        arguments, f"Bring back {before.latest.before} in the place of {before.version or 'nothing'}?"
-    ):
+    returning = install.what_returns(target, to=arguments.to)
+    present = install.status(target).version or "nothing"
+    if not agreed(arguments, f"Bring back {returning} in the place of {present}?"):
         output.show("nothing was changed")
         return 0
     with TerminalProgress(stderr_console()) as progress:
-        transaction = install.rollback(target, force=arguments.force, progress=progress)
+        transaction = install.rollback(target, to=arguments.to, force=arguments.force, progress=progress)
     output.show(f"{transaction.after} is back in {transaction.site}, in the place of {transaction.before}")
     output.give(report.document("rollback", transaction=report.transaction_json(transaction)))
     return 0
