@@ -15,7 +15,7 @@ import pytest
 
 import small_kernels
 from extensions import compile_extension
-from simdinstall import abi, library, toolchain
+from simdinstall import abi, library, linked, toolchain
 from simdinstall.abi import Abi
 from simdinstall.errors import BuildError, NoSpaceError
 from simdinstall.library import Library
@@ -92,7 +92,7 @@ def test_the_folder_does_not_matter(
 
 
 def test_the_library_is_what_it_must_be(portable: tuple[Library, Path], gcc: Toolchain) -> None:
-    found = library.shape(portable[1] / "scratch" / "libpillow_simd.so")
+    found = linked.shape(portable[1] / "scratch" / "libpillow_simd.so")
     assert found.exported - {"ImagingNegative"} == {n for n in found.exported if n.startswith("pillow_simd_")}
     assert found.glibc == ""
     assert found.needed == ("libdl.so.2", "libc.so.6")
@@ -102,7 +102,7 @@ def test_the_library_is_what_it_must_be(portable: tuple[Library, Path], gcc: Too
         False,
         "",
     )
-    loader = library.shape(portable[1] / "scratch" / "loader.so")
+    loader = linked.shape(portable[1] / "scratch" / "loader.so")
     assert loader.needed == ("libpillow_simd.so", "_imaging_stock.so")
     assert (loader.rpath, loader.exported, loader.imported) == ("$ORIGIN", frozenset(), frozenset())
     assert gcc.version in (portable[1] / "log").read_text() or "-O3" in (portable[1] / "log").read_text()
@@ -115,7 +115,7 @@ def test_the_mark_says_what_the_library_needs(
     small: Abi, gcc: Toolchain, tmp_path: Path, level: str, bit: int
 ) -> None:
     compile_in(tmp_path / "build", small, gcc, march=small_kernels.march(level))
-    found = library.shape(tmp_path / "build" / "scratch" / "libpillow_simd.so")
+    found = linked.shape(tmp_path / "build" / "scratch" / "libpillow_simd.so")
     assert found.isa & bit
     assert found.isa < 2 * bit
 
@@ -131,7 +131,7 @@ def test_a_linker_that_knows_no_mark_is_helped(small: Abi, gcc: Toolchain, tmp_p
         return run(kept, **options)
 
     compile_in(tmp_path / "build", small, gcc, march=small_kernels.march("x86-64-v3"), run=old)
-    assert library.shape(tmp_path / "build" / "scratch" / "libpillow_simd.so").isa & 4
+    assert linked.shape(tmp_path / "build" / "scratch" / "libpillow_simd.so").isa & 4
 
 
 @pytest.mark.emulator
@@ -312,7 +312,7 @@ def test_shapes_of_bad_objects_are_seen(tmp_path: Path) -> None:
     (tmp_path / "a.c").write_text("int x[4]; int *f(void) { return x; }\n")
     options = ["-Wl,-z,execstack", "-Wl,-rpath,/poison"]
     subprocess.run(["gcc", "-shared", "-fPIC", *options, "a.c", "-o", "a.so"], cwd=tmp_path, check=True)
-    found = library.shape(tmp_path / "a.so")
+    found = linked.shape(tmp_path / "a.so")
     assert found.executable_stack
     assert found.rpath == "/poison"
     assert os.fsencode(tmp_path) not in (tmp_path / "a.so").read_bytes()

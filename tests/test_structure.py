@@ -37,6 +37,8 @@ ORDER = [
     "plan",
     "store",
     "wheel",
+    "linked",
+    "compiling",
     "library",
     "build",
     "_probe",

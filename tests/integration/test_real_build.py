@@ -16,7 +16,7 @@ from typing import cast
 import pytest
 from packaging.tags import sys_tags
 
-from simdinstall import abi, build, kernels, library, toolchain, tree, wheel
+from simdinstall import abi, build, kernels, linked, toolchain, tree, wheel
 from simdinstall.abi import Abi
 from simdinstall.errors import SimdinstallError
 from simdinstall.fetch import Download, Fetcher, Sources
@@ -198,8 +198,8 @@ def test_kernels_in_front_of_a_real_wheel(
         archive.extractall(tmp_path / "stock")
     for old, entry in made.provenance["files"].items():
         assert (tmp_path / "ours" / entry["as"]).read_bytes() == (tmp_path / "stock" / old).read_bytes()
-    found = library.shape(tmp_path / "ours" / "PIL" / "libpillow_simd.so")
-    assert found.isa & library.ISA_BITS["x86-64-v3"]
+    found = linked.shape(tmp_path / "ours" / "PIL" / "libpillow_simd.so")
+    assert found.isa & linked.ISA_BITS["x86-64-v3"]
     assert found.glibc == ""
     said = use(tmp_path / "ours")
     assert said["version"] == release

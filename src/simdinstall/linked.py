@@ -1,0 +1,89 @@
+"""What a linked object is, and how its need of an instruction set is marked."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from elftools.elf.elffile import ELFFile
+
+from simdinstall import abi as abi_module
+
+#: Bits of GNU_PROPERTY_X86_ISA_1_NEEDED (x86-64 psABI, "Program Property").
+ISA_BITS: Mapping[str, int] = {"x86-64": 1, "x86-64-v2": 2, "x86-64-v3": 4, "x86-64-v4": 8}
+ISA_NEEDED = 0xC0008002
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shape:
+    """What matters of a linked object."""
+
+    machine: str
+    exported: frozenset[str]
+    imported: frozenset[str]
+    glibc: str
+    needed: tuple[str, ...]
+    rpath: str
+    isa: int
+    executable_stack: bool
+    text_relocations: bool
+
+
+def shape(path: Path) -> Shape:
+    """Read a linked object. Raises BuildError when it is none."""
+    found = abi_module.read(path)
+    with path.open("rb") as stream:
+        elf = ELFFile(stream)
+        stack = [s for s in elf.iter_segments() if s["p_type"] == "PT_GNU_STACK"]
+        dynamic: Any = elf.get_section_by_name(".dynamic")
+        tags = {tag.entry.d_tag: tag.entry.d_val for tag in dynamic.iter_tags()}
+        isa = 0
+        for segment in elf.iter_segments():
+            if segment["p_type"] == "PT_NOTE":
+                isa |= _isa_needed(segment.data(), segment["p_align"])
+    return Shape(
+        machine=found.machine,
+        exported=found.exported,
+        imported=found.imported,
+        glibc=found.glibc,
+        needed=found.needed,
+        rpath=found.rpath,
+        isa=isa,
+        # No such header means: whatever the system's default is, often executable.
+        executable_stack=not stack or bool(stack[0]["p_flags"] & 1),
+        text_relocations="DT_TEXTREL" in tags or bool(tags.get("DT_FLAGS", 0) & 4),
+    )
+
+
+def _isa_needed(notes: bytes, align: int) -> int:
+    """GNU_PROPERTY_X86_ISA_1_NEEDED in the notes of a segment; 0 without one."""
+
+    def padded(size: int) -> int:
+        return -(-size // max(align, 4)) * max(align, 4)
+
+    found, position = 0, 0
+    while position + 12 <= len(notes):
+        name_size, size, kind = struct.unpack_from("<LLL", notes, position)
+        name = notes[position + 12 : position + 12 + name_size]
+        start = position + padded(12 + name_size)
+        if kind == 5 and name == b"GNU\0":
+            offset = start
+            while offset + 8 <= start + size:
+                property_, length = struct.unpack_from("<LL", notes, offset)
+                if property_ == ISA_NEEDED:
+                    found |= struct.unpack_from("<L", notes, offset + 8)[0]
+                offset += 8 + padded(length)
+        position = start + padded(size)
+    return found
+
+
+def object_symbols(path: Path) -> Iterable[tuple[str, bool]]:
+    """The global symbols of an object file, and whether it defines them."""
+    with path.open("rb") as stream:
+        table: Any = ELFFile(stream).get_section_by_name(".symtab")
+        for symbol in table.iter_symbols():
+            if symbol.name and symbol["st_info"]["bind"] != "STB_LOCAL":
+                yield symbol.name, symbol["st_shndx"] != "SHN_UNDEF"
