@@ -190,7 +190,7 @@ def _verdict(built: Wheel, wanted: Plan, services: Services, scratch: Path) -> V
     key = digest(
         {
             "wheel": built.sha256,
-            "python": [str(wanted.environment.python), *wanted.environment.version],
+            "python": [str(wanted.environment.python.resolve()), *wanted.environment.version],
             "cpu": wanted.cpu.to_json()["features"],
             "fidelity": wanted.fidelity,
         }

@@ -4,94 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from targets import VERSION, Target
 
 pytestmark = [pytest.mark.network, pytest.mark.integration]
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all tests: what one built the others find."""
-    return tmp_path_factory.mktemp("cache")
-
-
-class Target:
-    """A virtual environment that simdinstall is let loose on."""
-
-    def __init__(self, prefix: Path, cache: Path) -> None:
-        self.prefix = prefix
-        self.python = prefix / "bin/python"
-        self._environ = {
-            k: v for k, v in os.environ.items() if not k.startswith(("SIMDINSTALL_", "VIRTUAL_ENV"))
-        } | {"SIMDINSTALL_CACHE_DIR": str(cache), "COLUMNS": "300"}
-        subprocess.run([sys.executable, "-m", "venv", prefix], check=True)
-
-    def pip(self, *argv: str) -> str:
-        done = subprocess.run(
-            [self.python, "-m", "pip", "--disable-pip-version-check", *argv],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return done.stdout
-
-    def command(self, *argv: str | Path) -> list[str | Path]:
-        return [sys.executable, "-m", "simdinstall", *argv, "--python", self.python]
-
-    def simdinstall(self, *argv: str | Path, code: int = 0) -> str:
-        done = subprocess.run(
-            self.command(*argv),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            env=self._environ,
-        )
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout if not code else done.stdout + done.stderr
-
-    def start(self, *argv: str | Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.command(*argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=self._environ,
-        )
-
-    def run(self, code: str, **variables: str) -> str:
-        done = subprocess.run(
-            [self.python, "-c", code],
-            capture_output=True,
-            text=True,
-            check=True,
-            env=self._environ | variables,
-        )
-        return done.stdout.strip()
-
-
-@pytest.fixture
-def target(tmp_path: Path, cache: Path) -> Target:
-    return Target(tmp_path / "env", cache)
-
-
-@pytest.fixture(scope="module")
-def fast(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Target:
-    """An environment that stock Pillow was made fast in."""
-    made = Target(tmp_path_factory.mktemp("fast") / "env", cache)
-    made.pip("install", "-q", "pillow==13.0.0")
-    made.simdinstall("--march", "auto", "--pillow", "13.0.0", "--yes")
-    return made
-
-
-VERSION = "import PIL; print(PIL.__version__)"
 
 
 def test_a_plain_environment_becomes_fast_whole_and_undoable(fast: Target) -> None:
@@ -211,18 +130,6 @@ def test_a_level_above_this_machine_is_built_and_says_what_was_not_verified(
         )
     )
     assert document["wheel"]["version"] == "13.0.0+simd.v4"
-
-
-def test_interrupted_anywhere_nothing_is_half_done(target: Target) -> None:
-    target.pip("install", "-q", "pillow==13.0.0")
-    for delay in (0.3, 0.8, 1.5, 3.0):
-        process = target.start("--pillow", "13.0.0", "--yes")
-        time.sleep(delay)
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=120)
-        assert process.returncode in (0, 130), stderr
-        assert "Traceback" not in stderr
-        assert target.run(VERSION) == "13.0.0"
 
 
 def test_spawn_fork_pickle_and_subinterpreters_work(fast: Target) -> None:
