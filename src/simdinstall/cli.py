@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import shtab
 
 from simdinstall import __version__, report
-from simdinstall.commands import bench, install, look, undo
+from simdinstall.commands import bench, doctor, install, look, undo
 from simdinstall.commands.frame import Command, Output
 from simdinstall.errors import EXIT_CODES, SimdinstallError, UsageError
 from simdinstall.options import Group, Parser
@@ -95,6 +95,7 @@ COMMANDS: tuple[Command, ...] = (
     *install.COMMANDS,
     *undo.COMMANDS,
     *look.COMMANDS,
+    *doctor.COMMANDS,
     *bench.COMMANDS,
     Command(
         name="completion",

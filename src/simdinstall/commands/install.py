@@ -47,7 +47,8 @@ def _install_options(group: Group) -> None:
     output_options(group)
 
 
-def _install(arguments: Namespace, output: Output) -> int:
+def run_install(arguments: Namespace, output: Output) -> int:
+    """Plan, ask, build, verify, exchange."""
     request = build_request(arguments)
     if not (arguments.check or arguments.dry_run):
         require_answer(arguments)
@@ -135,7 +136,7 @@ COMMANDS = (
         name="install",
         summary="put SIMD kernels into an environment's Pillow (the default)",
         set_up=_install_options,
-        run=_install,
+        run=run_install,
     ),
     Command(
         name="wheel",

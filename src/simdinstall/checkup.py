@@ -1,0 +1,132 @@
+"""Collects what :mod:`simdinstall.doctor` judges: environment, examination, CPU, releases."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from simdinstall import cpu, doctor, environment, health, install
+from simdinstall.cpu import Cpu
+from simdinstall.environment import Environment
+from simdinstall.errors import CpuError, SimdinstallError, StateError
+from simdinstall.fetch import Fetcher
+from simdinstall.run import Runner, run
+
+#: Seconds for which what an index listed is new enough for an advice.
+LISTING_LIFETIME = 24 * 3600.0
+
+#: Seconds that an index gets beyond what the examination takes.
+PATIENCE = 0.3
+
+
+class _Releases:
+    """The newest releases, asked for beside everything else, and remembered for a day."""
+
+    def __init__(self, env: Environment, fetcher: Fetcher, memory: Path) -> None:
+        self.found: dict[str, str] = {}
+        self._env = env
+        self._fetcher = fetcher
+        self._memory = memory
+        self._name = f"{env.release} {env.tags[0] if env.tags else ''}"
+        known = _load(memory).get(self._name)
+        self.fresh = known is not None and 0 <= time.time() - known["asked"] < LISTING_LIFETIME
+        if known is not None and self.fresh:
+            self.found = dict(known["found"])
+
+    def ask(self) -> None:
+        """Fill in what can be had; what cannot stays unknown."""
+        found: dict[str, str] = {}
+        for project, tags in (("pillow", self._env.tags), ("pillow-simd", None)):
+            try:
+                found[project] = self._fetcher.newest(project, tags=tags, python=self._env.release)
+            except SimdinstallError:
+                continue
+        self.found = found
+        if "pillow" in found:
+            kept = {**_load(self._memory), self._name: {"asked": time.time(), "found": found}}
+            with contextlib.suppress(OSError):
+                self._memory.parent.mkdir(parents=True, exist_ok=True)
+                part = self._memory.with_suffix(".part")
+                part.write_text(json.dumps(kept), encoding="utf-8")
+                part.replace(self._memory)
+
+
+def _load(memory: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def collect(
+    python: Path | None,
+    *,
+    fetcher: Fetcher,
+    memory: Path,
+    environ: Mapping[str, str],
+    machines: tuple[Path, ...] = (),
+    override: str | None = None,
+    patience: float = PATIENCE,
+    run: Runner = run,
+    inspect: Callable[[Path | None], Environment] = environment.inspect,
+) -> doctor.Facts:
+    """Look at everything, changing nothing. Raises TargetError and CpuError.
+
+    ``memory`` is the file in which the newest releases are remembered. ``patience``:
+    seconds that indexes get beyond the rest. ``machines`` are files of
+    ``simdinstall cpu --json``; ``override`` is what to believe of this machine's CPU.
+    """
+    others = tuple((path.stem, read_cpu(path)) for path in machines)
+    env = inspect(python)
+    releases = _Releases(env, fetcher, memory)
+    asking = threading.Thread(target=releases.ask, daemon=True)
+    if not releases.fresh:
+        asking.start()
+    examined = health.examine(env, run=run, environ=environ)
+    seen = cpu.detect(run=run, override=override)
+    try:
+        status = install.status(env)
+    except StateError:
+        status = install.Status(
+            site=env.site,
+            name=None,
+            version=None,
+            ours=False,
+            intact=False,
+            damaged=(),
+            provenance=None,
+            changed=(),
+            pending=True,
+            latest=None,
+            can_roll_back=False,
+        )
+    if not releases.fresh:
+        asking.join(patience)
+    return doctor.Facts(
+        env=env,
+        health=examined,
+        status=status,
+        cpu=seen,
+        newest=releases.found.get("pillow"),
+        newest_simd=releases.found.get("pillow-simd"),
+        machines=others,
+        lowered=environ.get("PILLOW_SIMD", ""),
+    )
+
+
+def read_cpu(path: Path) -> Cpu:
+    """The CPU in a file of ``simdinstall cpu --json``. Raises CpuError."""
+    try:
+        return Cpu.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CpuError(
+            f"{path} does not describe a CPU",
+            why=str(error),
+            hint=f"make it there: simdinstall cpu --json > {path.name}",
+        ) from error
