@@ -19,7 +19,7 @@ from simdinstall.commands.frame import (
     settled_target,
     tell_recovery,
 )
-from simdinstall.commands.install import run_install
+from simdinstall.commands.install import install_arguments, run_install
 from simdinstall.errors import StateError
 from simdinstall.fetch import Fetcher
 from simdinstall.options import Group, ask_options, output_options, path, target_options
@@ -105,20 +105,16 @@ def _fix(arguments: Namespace, output: Output) -> int:
 
 def _installing(arguments: Namespace, found: doctor.Facts) -> Namespace:
     """The arguments of the installation that mends: as it was built before, else as by default."""
-    believed = [str(value) for value in getattr(arguments, "cpu_default", [])]
-    return Namespace(
-        march=found.status.march or "auto",
-        pillow=None,
+    status = found.status
+    kept = {"march": status.march, "fidelity": status.fidelity} if status.ours else {}
+    return install_arguments(
+        os.environ,
         python=arguments.python,
-        fidelity=found.status.fidelity or "exact",
-        compiler="auto",
-        cpu=believed[0] if believed else None,
         offline=arguments.offline,
-        check=False,
-        dry_run=False,
         yes=True,
         json=arguments.json,
         verbose=arguments.verbose,
+        **{name: value for name, value in kept.items() if value},
     )
 
 

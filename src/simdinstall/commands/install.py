@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 
 import shtab
@@ -28,6 +29,7 @@ from simdinstall.commands.frame import (
 from simdinstall.errors import EXIT_WOULD_CHANGE
 from simdinstall.options import (
     Group,
+    Parser,
     ask_options,
     build_options,
     cpu_option,
@@ -45,6 +47,13 @@ def _install_options(group: Group) -> None:
     group.flag("--check", help="exit 1 if something would change, 0 if not; change nothing")
     ask_options(group)
     output_options(group)
+
+
+def install_arguments(environ: Mapping[str, str], **changes: object) -> Namespace:
+    """The arguments of `install` as without options, with ``changes``: for commands that end in it."""
+    parser = Parser(prog="simdinstall install", allow_abbrev=False)
+    _install_options(Group(parser, environ))
+    return Namespace(**{**vars(parser.parse_args([])), **changes})
 
 
 def run_install(arguments: Namespace, output: Output) -> int:
