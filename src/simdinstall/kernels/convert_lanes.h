@@ -17,8 +17,6 @@ LANES_BINARY(v_sub8, sub_epi8)
 LANES_BINARY(v_min8, min_epu8)
 LANES_BINARY(v_max8, max_epu8)
 LANES_BINARY(v_min16, min_epi16)
-LANES_BINARY(v_min32, min_epi32)
-LANES_BINARY(v_max32, max_epi32)
 /* Unsigned, 0 where it would be less. */
 LANES_BINARY(v_sub16_saturating, subs_epu16)
 /* The upper half of unsigned 16-bit products. */

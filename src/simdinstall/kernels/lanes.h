@@ -24,16 +24,19 @@
 #if LANES_LEVEL == SIMD_LEVEL_SSE4
 typedef __m128i vec;
 typedef __m128 vecf;
+typedef __m128d vecd;
 #define LANES_OP(name) _mm_##name
 #define LANES_BITS(name) _mm_##name##_si128
 #elif LANES_LEVEL == SIMD_LEVEL_AVX2
 typedef __m256i vec;
 typedef __m256 vecf;
+typedef __m256d vecd;
 #define LANES_OP(name) _mm256_##name
 #define LANES_BITS(name) _mm256_##name##_si256
 #elif LANES_LEVEL == SIMD_LEVEL_AVX512
 typedef __m512i vec;
 typedef __m512 vecf;
+typedef __m512d vecd;
 #define LANES_OP(name) _mm512_##name
 #define LANES_BITS(name) _mm512_##name##_si512
 #else
@@ -46,6 +49,7 @@ typedef __m512 vecf;
 /* Size of a vector, and how many 4-byte pixels fit into one. */
 #define VEC_BYTES ((int)sizeof(vec))
 #define VEC_PIXELS (VEC_BYTES / 4)
+#define VEC_DOUBLES (VEC_BYTES / 8)
 
 LANES_INLINE vec
 v_load(const void *p) {
@@ -104,6 +108,8 @@ LANES_BINARY(v_mulhiu16, mulhi_epu16) /* ... and of the unsigned one */
 LANES_BINARY(v_add32, add_epi32)
 LANES_BINARY(v_sub32, sub_epi32)
 LANES_BINARY(v_mullo32, mullo_epi32)
+LANES_BINARY(v_min32, min_epi32)
+LANES_BINARY(v_max32, max_epi32)
 /* Signed 16-bit products, added in pairs to 32 bits. */
 LANES_BINARY(v_madd16, madd_epi16)
 /* Products of unsigned bytes of a and signed bytes of b, added in pairs to 16 bits, saturating. */
@@ -163,6 +169,18 @@ v_andnot(vec a, vec b) {
 LANES_INLINE vec
 v_xor(vec a, vec b) {
     return LANES_BITS(xor)(a, b);
+}
+
+/* In each 128-bit part: 32-bit lane i of r[j] becomes lane j of r[i]. */
+LANES_INLINE void
+v_transpose32(vec r[4]) {
+    vec a = v_low32(r[0], r[1]), b = v_high32(r[0], r[1]);
+    vec c = v_low32(r[2], r[3]), d = v_high32(r[2], r[3]);
+
+    r[0] = v_low64(a, c);
+    r[1] = v_high64(a, c);
+    r[2] = v_low64(b, d);
+    r[3] = v_high64(b, d);
 }
 
 /* 128-bit parts of a vector, and their loading and storing one by one. */
@@ -269,6 +287,135 @@ f_at_least(vecf a, vecf b) {
 #else
     return _mm_castps_si128(_mm_cmpge_ps(a, b));
 #endif
+}
+
+/* ------------------------------------------------------------------ doubles */
+
+LANES_INLINE vecd
+d_load(const double *p) {
+    return LANES_OP(loadu_pd)(p);
+}
+
+LANES_INLINE void
+d_store(double *p, vecd a) {
+    LANES_OP(storeu_pd)(p, a);
+}
+
+LANES_INLINE vecd
+d_zero(void) {
+    return LANES_OP(setzero_pd)();
+}
+
+LANES_INLINE vecd
+d_set(double value) {
+    return LANES_OP(set1_pd)(value);
+}
+
+LANES_INLINE vecd
+d_mul(vecd a, vecd b) {
+    return LANES_OP(mul_pd)(a, b);
+}
+
+/* VEC_DOUBLES 32-bit integers, floats or unsigned 16-bit words to doubles. Reads no further. */
+LANES_INLINE vecd
+d_load_ints(const void *p) {
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_cvtepi32_pd(_mm256_loadu_si256((const __m256i *)p));
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_cvtepi32_pd(_mm_loadu_si128((const __m128i *)p));
+#else
+    return _mm_cvtepi32_pd(_mm_loadl_epi64((const __m128i *)p));
+#endif
+}
+
+LANES_INLINE vecd
+d_load_floats(const void *p) {
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_cvtps_pd(_mm256_loadu_ps((const float *)p));
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_cvtps_pd(_mm_loadu_ps((const float *)p));
+#else
+    return _mm_cvtps_pd(_mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)p)));
+#endif
+}
+
+LANES_INLINE vecd
+d_load_words(const void *p) {
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_cvtepi32_pd(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)));
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
+    return _mm256_cvtepi32_pd(_mm_cvtepu16_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#else
+    int32_t two;
+    __builtin_memcpy(&two, p, 4);
+    return _mm_cvtepi32_pd(_mm_cvtepu16_epi32(_mm_cvtsi32_si128(two)));
+#endif
+}
+
+/* The lower and the upper half of a vector of 32-bit integers or floats to doubles. */
+LANES_INLINE void
+d_from_ints(vecd d[2], vec a) {
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
+    d[0] = _mm512_cvtepi32_pd(_mm512_castsi512_si256(a));
+    d[1] = _mm512_cvtepi32_pd(_mm512_extracti64x4_epi64(a, 1));
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
+    d[0] = _mm256_cvtepi32_pd(_mm256_castsi256_si128(a));
+    d[1] = _mm256_cvtepi32_pd(_mm256_extracti128_si256(a, 1));
+#else
+    d[0] = _mm_cvtepi32_pd(a);
+    d[1] = _mm_cvtepi32_pd(_mm_unpackhi_epi64(a, a));
+#endif
+}
+
+LANES_INLINE void
+d_from_floats(vecd d[2], vec a) {
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
+    d[0] = _mm512_cvtps_pd(_mm256_castsi256_ps(_mm512_castsi512_si256(a)));
+    d[1] = _mm512_cvtps_pd(_mm256_castsi256_ps(_mm512_extracti64x4_epi64(a, 1)));
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
+    d[0] = _mm256_cvtps_pd(_mm_castsi128_ps(_mm256_castsi256_si128(a)));
+    d[1] = _mm256_cvtps_pd(_mm_castsi128_ps(_mm256_extracti128_si256(a, 1)));
+#else
+    d[0] = _mm_cvtps_pd(_mm_castsi128_ps(a));
+    d[1] = _mm_cvtps_pd(_mm_castsi128_ps(_mm_unpackhi_epi64(a, a)));
+#endif
+}
+
+/* Back: to floats, and towards zero to integers, INT32_MIN for what does not fit. */
+LANES_INLINE vec
+d_to_floats(const vecd d[2]) {
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
+    __m256i low = _mm256_castps_si256(_mm512_cvtpd_ps(d[0]));
+    __m256i high = _mm256_castps_si256(_mm512_cvtpd_ps(d[1]));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
+    __m128i low = _mm_castps_si128(_mm256_cvtpd_ps(d[0]));
+    __m128i high = _mm_castps_si128(_mm256_cvtpd_ps(d[1]));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+#else
+    return _mm_castps_si128(_mm_movelh_ps(_mm_cvtpd_ps(d[0]), _mm_cvtpd_ps(d[1])));
+#endif
+}
+
+LANES_INLINE vec
+d_truncate(const vecd d[2]) {
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
+    __m256i low = _mm512_cvttpd_epi32(d[0]), high = _mm512_cvttpd_epi32(d[1]);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+#elif LANES_LEVEL == SIMD_LEVEL_AVX2
+    __m128i low = _mm256_cvttpd_epi32(d[0]), high = _mm256_cvttpd_epi32(d[1]);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+#else
+    return _mm_unpacklo_epi64(_mm_cvttpd_epi32(d[0]), _mm_cvttpd_epi32(d[1]));
+#endif
+}
+
+/* Away from zero by a half. */
+LANES_INLINE vecd
+d_away_by_half(vecd a) {
+    vecd half = LANES_OP(or_pd)(LANES_OP(and_pd)(a, d_set(-0.0)), d_set(0.5));
+
+    return LANES_OP(add_pd)(a, half);
 }
 
 /* ------------------------------------------------------------------ in memory order */

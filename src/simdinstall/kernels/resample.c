@@ -1,6 +1,6 @@
 /*
  * Resample: resize with a filter, the same bytes as stock. Which passes there are and in
- * which order; the passes themselves are in resample_bytes.c.
+ * which order; the passes themselves are in resample_bytes.c and resample_doubles.c.
  */
 #include "resample.h"
 
@@ -58,8 +58,13 @@ resample_with(
 
 Imaging
 SIMD_NAME(resample)(Imaging im, int xsize, int ysize, int filter, float box[4]) {
-    const struct axis line = {im->xsize, box[0], box[2], xsize, filter, TAPS_ACROSS};
-    const struct axis column = {im->ysize, box[1], box[3], ysize, filter, TAPS_DOWN};
+    const int bytes = im->type == IMAGING_TYPE_UINT8;
+    const enum taps_kind across_kind = bytes ? TAPS_ACROSS : TAPS_DOUBLES;
+    const enum taps_kind down_kind = bytes ? TAPS_DOWN : TAPS_DOUBLES;
+    resample_passes *const passes =
+        bytes ? SIMD_NAME(resample_bytes) : SIMD_NAME(resample_doubles);
+    const struct axis line = {im->xsize, box[0], box[2], xsize, filter, across_kind};
+    const struct axis column = {im->ysize, box[1], box[3], ysize, filter, down_kind};
     const int need_across = xsize != im->xsize || box[0] || box[2] != xsize;
     const int need_down = ysize != im->ysize || box[1] || box[3] != ysize;
     const struct taps *across = need_across ? SIMD_NAME(taps_get)(&line) : NULL;
@@ -70,7 +75,7 @@ SIMD_NAME(resample)(Imaging im, int xsize, int ysize, int filter, float box[4]) 
         return ImagingCopy(im);
     }
     if ((across || !need_across) && (down || !need_down)) {
-        out = resample_with(SIMD_NAME(resample_bytes), im, xsize, ysize, across, down);
+        out = resample_with(passes, im, xsize, ysize, across, down);
     }
     if (across) {
         SIMD_NAME(taps_release)(across);

@@ -21,7 +21,9 @@ resample_fits(Imaging im, int xsize, int ysize, int filter, float box[4]) {
     if (im->mode == IMAGING_MODE_P || im->mode == IMAGING_MODE_1) {
         return 0;
     }
-    if (im->type != IMAGING_TYPE_UINT8) {
+    /* Stock reads I;16N as if it were big-endian; nobody has such images. */
+    if (im->type == IMAGING_TYPE_I16 && im->mode != IMAGING_MODE_I_16 &&
+        im->mode != IMAGING_MODE_I_16L && im->mode != IMAGING_MODE_I_16B) {
         return 0;
     }
     return filter > IMAGING_TRANSFORM_NEAREST && filter <= RESAMPLE_FILTER_LAST &&

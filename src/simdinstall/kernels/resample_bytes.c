@@ -226,18 +226,6 @@ set_orders(struct orders *o, int bands) {
     }
 }
 
-/* In each 128-bit part: 32-bit lane i of r[j] becomes lane j of r[i]. */
-LANES_INLINE void
-transpose(vec r[4]) {
-    vec a = v_low32(r[0], r[1]), b = v_high32(r[0], r[1]);
-    vec c = v_low32(r[2], r[3]), d = v_high32(r[2], r[3]);
-
-    r[0] = v_low64(a, c);
-    r[1] = v_high64(a, c);
-    r[2] = v_low64(b, d);
-    r[3] = v_high64(b, d);
-}
-
 /* ------------------------------------------------------------------ passes */
 
 static int
@@ -294,7 +282,7 @@ deinterleave(struct strip *strip, int phases, const struct orders *orders, int b
                     r[i] = v_shuffle8(r[i], to_bands);
                 }
             }
-            transpose(r);
+            v_transpose32(r);
             for (i = 0; i < made; i++) {
                 int place = bands == 1 ? i * phases + phase : phase * bands + i;
                 v_store(planes + place * VEC_BYTES, r[i]);
@@ -566,7 +554,7 @@ emit(
         for (i = 0; i < 4; i++) {
             r[i] = v_shuffle8(v_load_parts(from + i, 4, 0), to_lines);
         }
-        transpose(r);
+        v_transpose32(r);
         for (i = 0; i < count; i++) {
             if (rest < VEC_BYTES) {
                 uint8_t last[VEC_BYTES];
@@ -644,7 +632,9 @@ fill_from_strip(const struct job *job, int first, const struct orders *orders, i
 }
 
 LANES_INLINE void
-write_line(const struct job *job, int y, int from, int width, const struct orders *orders, int bands) {
+write_line(
+    const struct job *job, int y, int from, int width, const struct orders *orders, int bands
+) {
     const struct taps *down = job->down;
     const struct window *window = &down->windows[y];
     const uint32_t *words = down->words + ((size_t)y * down->groups + window->lead) * TAPS_WORDS;

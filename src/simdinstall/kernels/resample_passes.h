@@ -15,7 +15,10 @@
 typedef int
 resample_passes(Imaging out, Imaging in, const struct taps *across, const struct taps *down);
 
-/* Pixels of 8-bit bands; taps of TAPS_WORDS. */
+/* Pixels of 8-bit bands; taps in words. */
 resample_passes SIMD_NAME(resample_bytes);
+
+/* Pixels of one band of 16 or 32 bits; taps of kind TAPS_DOUBLES. */
+resample_passes SIMD_NAME(resample_doubles);
 
 #endif

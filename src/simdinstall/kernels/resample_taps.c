@@ -151,27 +151,91 @@ fill_taps(struct taps *taps, const struct filter_scale *scale, double *weights, 
     return 1;
 }
 
+/* Weights as they are. One that is not finite would be a case of its own: stock's. */
+static int
+fill_weights(struct taps *taps, const struct filter_scale *scale) {
+    const struct axis *axis = &taps->axis;
+    int i, x;
+
+    for (i = 0; i < axis->out; i++) {
+        double *weights = taps->weights + (size_t)i * taps->groups;
+        int first, count = filter_window(scale, axis->in, axis->from, i, &first);
+
+        taps->windows[i] = (struct window){.start = first, .count = count};
+        filter_weights(scale, axis->from, axis->filter, i, first, count, weights);
+        for (x = 0; x < count; x++) {
+            if (!isfinite(weights[x])) {
+                return 0;
+            }
+        }
+    }
+    return 1;
+}
+
+static int
+most_weights(const struct axis *axis, const struct filter_scale *scale) {
+    int i, first, most = 1;
+
+    for (i = 0; i < axis->out; i++) {
+        int count = filter_window(scale, axis->in, axis->from, i, &first);
+        most = count > most ? count : most;
+    }
+    return most;
+}
+
 static void
 taps_free(struct taps *taps) {
     free(taps->windows);
     free(taps->words);
+    free(taps->weights);
     free(taps);
+}
+
+/* Of what belongs to one output. */
+static size_t
+output_size(const struct taps *taps) {
+    return (size_t)taps->groups * (taps->axis.kind == TAPS_DOUBLES
+                                       ? sizeof(taps->weights[0])
+                                       : TAPS_WORDS * sizeof(taps->words[0]));
 }
 
 static size_t
 taps_size(const struct taps *taps) {
-    return (size_t)taps->axis.out *
-           (sizeof(taps->windows[0]) +
-            (size_t)taps->groups * TAPS_WORDS * sizeof(taps->words[0]));
+    return (size_t)taps->axis.out * (sizeof(taps->windows[0]) + output_size(taps));
+}
+
+/* Memory for the taps themselves, and the taps. 0 if there is none, or they do not fit. */
+static int
+fill_doubles(struct taps *taps, const struct filter_scale *scale) {
+    taps->phases = 1;
+    taps->groups = most_weights(&taps->axis, scale);
+    taps->windows = malloc((size_t)taps->axis.out * sizeof(taps->windows[0]));
+    taps->weights = malloc(taps->axis.out * output_size(taps));
+    return taps->windows && taps->weights && fill_weights(taps, scale);
+}
+
+static int
+fill_recoded(struct taps *taps, const struct filter_scale *scale) {
+    double *weights = malloc((size_t)scale->taps_max * sizeof(*weights));
+    int32_t *fixed;
+    int filled;
+
+    choose_phases(taps, scale);
+    /* No overflow: taps_max * out * 8 fits an int, and taps_max >= 2 * groups - 1. */
+    taps->windows = malloc((size_t)taps->axis.out * sizeof(taps->windows[0]));
+    taps->words = malloc(taps->axis.out * output_size(taps));
+    fixed = malloc((size_t)taps->groups * 4 * sizeof(*fixed));
+    filled = taps->windows && taps->words && weights && fixed &&
+             fill_taps(taps, scale, weights, fixed);
+    free(weights);
+    free(fixed);
+    return filled;
 }
 
 static struct taps *
 taps_new(const struct axis *axis) {
     struct filter_scale scale;
     struct taps *taps;
-    double *weights;
-    int32_t *fixed;
-    int filled;
 
     if (!filter_set_scale(
             &scale, axis->in, axis->from, axis->to, axis->out, axis->filter
@@ -184,18 +248,7 @@ taps_new(const struct axis *axis) {
     }
     taps->axis = *axis;
     atomic_init(&taps->references, 1);
-    choose_phases(taps, &scale);
-    /* No overflow: taps_max * out * 8 fits an int, and taps_max >= 2 * groups - 1. */
-    taps->windows = malloc((size_t)axis->out * sizeof(taps->windows[0]));
-    taps->words =
-        malloc((size_t)axis->out * taps->groups * TAPS_WORDS * sizeof(taps->words[0]));
-    weights = malloc((size_t)scale.taps_max * sizeof(*weights));
-    fixed = malloc((size_t)taps->groups * 4 * sizeof(*fixed));
-    filled = taps->windows && taps->words && weights && fixed &&
-             fill_taps(taps, &scale, weights, fixed);
-    free(weights);
-    free(fixed);
-    if (!filled) {
+    if (!(axis->kind == TAPS_DOUBLES ? fill_doubles : fill_recoded)(taps, &scale)) {
         taps_free(taps);
         return NULL;
     }

@@ -1,8 +1,10 @@
 /*
- * The filter taps of a resampling along one axis, as the kernels for 8-bit bands read
- * them.
+ * The filter taps of a resampling along one axis, as the kernels read them.
  *
- * Source positions are taken in groups of four. Group g begins at position 4g; with 2 or
+ * For bands of 16 and 32 bits they are stock's own doubles: output i is the sum of `count`
+ * positions from `start` on, each times its weight.
+ *
+ * For 8-bit bands they are recoded. Source positions are taken in groups of four. Group g begins at position 4g; with 2 or
  * 4 `phases` there are also groups that begin in between, counted in the same row. Every
  * output looks at the same number of groups, `groups`: those that begin at `start`,
  * `start` + `phases` and so on; positions in there that it does not use have
@@ -30,6 +32,7 @@
 enum taps_kind {
     TAPS_ACROSS, /* as many phases as are useful */
     TAPS_DOWN,   /* one phase */
+    TAPS_DOUBLES,
 };
 
 /* Sample [from, to) of a line of `in` pixels at `out` places. */
@@ -53,9 +56,10 @@ struct window {
 struct taps {
     struct axis axis;
     int phases;             /* 1, 2 or 4 */
-    int groups;             /* per output */
+    int groups;             /* per output; with doubles, the most weights of any output */
     struct window *windows; /* one per output, `start` never falls */
     uint32_t *words;        /* [output][group][TAPS_WORDS] */
+    double *weights;        /* [output][groups] */
     atomic_int references;
     unsigned int last_use;
 };
