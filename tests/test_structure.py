@@ -53,6 +53,8 @@ ORDER = [
     "health",
     "remedies",
     "doctor",
+    "hold",
+    "dockerfile",
     "peers",
     "bench",
     "bench_table",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import shtab
 
 from simdinstall import __version__, report
-from simdinstall.commands import bench, doctor, install, look, undo
+from simdinstall.commands import bench, doctor, install, keep, look, undo
 from simdinstall.commands.frame import Command, Output
 from simdinstall.errors import EXIT_CODES, SimdinstallError, UsageError
 from simdinstall.options import Group, Parser
@@ -96,6 +96,7 @@ COMMANDS: tuple[Command, ...] = (
     *undo.COMMANDS,
     *look.COMMANDS,
     *doctor.COMMANDS,
+    *keep.COMMANDS,
     *bench.COMMANDS,
     Command(
         name="completion",

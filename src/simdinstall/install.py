@@ -88,7 +88,7 @@ class Recovery:
 class Status:
     """What is installed, as far as the disk tells.
 
-    ``ours``: put there by simdinstall. ``damaged`` are files that are missing or not as
+    ``ours``: a build of simdinstall's. ``damaged`` are files that are missing or not as
     RECORD has them; ``intact`` says that there are none. ``provenance`` is the content of
     the build's ``simdinstall.json``. ``changed`` are paths that are not as the last
     transaction left them. ``pending``: a transaction is in progress or was interrupted.
@@ -322,7 +322,8 @@ def status(env: Environment) -> Status:
         site=place.site,
         name=owner.name if owner is not None else None,
         version=owner.version if owner is not None else None,
-        ours=owner is not None and _is_ours(owner),
+        # A wheel of ours is ours, whoever put it there: uv does, from a lock file.
+        ours=owner is not None and (owner.location / PROVENANCE).is_file(),
         intact=owner is not None and not damaged,
         damaged=damaged,
         provenance=_provenance(owner) if owner is not None else None,

@@ -20,7 +20,7 @@ from simdinstall.commands.frame import (
     settled_target,
     tell_recovery,
 )
-from simdinstall.errors import FetchError
+from simdinstall.errors import EXIT_WOULD_CHANGE, FetchError
 from simdinstall.options import (
     Group,
     build_options,
@@ -36,6 +36,7 @@ def _status_options(group: Group) -> None:
     target_options(group)
     cpu_option(group)
     index_options(group)
+    group.flag("--check", help="for CI: exit 1 unless a build of simdinstall is there, intact and loaded")
     output_options(group)
 
 
@@ -51,8 +52,23 @@ def _status(arguments: Namespace, output: Output) -> int:
             stderr_console().print(f"note: whether a newer Pillow is out is not known: {error.what}")
     running = pipeline.running_kernels(target) if status.version is not None else ()
     output.show(report.status_text(status, target, newest, running))
-    output.give(report.status_json(status, newest, running))
-    return 0
+    amiss = _amiss(status, target, bool(running)) if arguments.check else ""
+    if amiss:
+        output.show(f"\nnot as it should be: {amiss}")
+    output.give({**report.status_json(status, newest, running), "amiss": amiss})
+    return EXIT_WOULD_CHANGE if amiss else 0
+
+
+def _amiss(status: install.Status, target: environment.Environment, running: bool) -> str:
+    """Why a build of ours does not serve here, in words; empty when it does."""
+    if not status.ours:
+        before = " in the place of a build of simdinstall" if status.latest is not None else ""
+        return f"{status.name or 'no Pillow'} {status.version or ''}".strip() + f" is there{before}"
+    if not status.intact:
+        return f"{len(status.damaged)} files are missing or changed"
+    if target.shadowed_by is not None:
+        return f"{target.shadowed_by} is imported instead"
+    return "" if running else "it cannot be imported"
 
 
 def _explain_options(group: Group) -> None:
