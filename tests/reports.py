@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from simdinstall.bench import SCHEMA, BenchReport, Build, Cell, Machine, Row
-from simdinstall.measure import Comparison, Difference
+from simdinstall.bench_report import SCHEMA, BenchReport, Build, Cell, Machine, Row
+from simdinstall.measure import Difference
 from simdinstall.peers import INSTALLED, STOCK
+from simdinstall.samples import Comparison
 
 
 def cell(label: str, milliseconds: float, *, against: float | None = None, scatter: float = 0.01) -> Cell:

@@ -15,12 +15,14 @@ import pytest
 from rich.console import Console
 
 from reports import cell, report, row
-from simdinstall.bench import BenchReport, Build, Cell, Row, compare_reports
+from simdinstall.bench_changes import compare_reports
 from simdinstall.bench_chart import chart, group_bars, row_bars
 from simdinstall.bench_html import page
+from simdinstall.bench_report import BenchReport, Build, Cell, Row
 from simdinstall.bench_table import changes_text, milliseconds, report_text, times
-from simdinstall.measure import Comparison, Difference
+from simdinstall.measure import Difference
 from simdinstall.peers import INSTALLED, STOCK
+from simdinstall.samples import Comparison
 
 
 def shown(one: BenchReport, width: int) -> str:

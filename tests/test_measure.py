@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,103 +18,9 @@ from simdinstall.measure import (
     Probe,
     ProbeDied,
     ProbeError,
-    Sample,
-    compare_samples,
-    geometric_mean,
-    median_bounds,
-    quantile,
 )
 
 PYTHON = Path(sys.executable)
-
-
-def sample(label: str, *seconds: float) -> Sample:
-    return Sample(label=label, seconds=seconds, calls=1)
-
-
-# Seconds per call of one and the same build in two processes, seven rounds, taken on a
-# loaded two-core machine; the third row has a round that a neighbour disturbed.
-SAME_BUILD = [
-    ((0.01396, 0.01398, 0.01391, 0.01402, 0.01399, 0.01393, 0.01397),
-     (0.01398, 0.01397, 0.01394, 0.01389, 0.01404, 0.01395, 0.01396)),
-    ((0.00961, 0.00968, 0.01012, 0.00975, 0.00970, 0.00963, 0.00969),
-     (0.00982, 0.00957, 0.00987, 0.00990, 0.00961, 0.00978, 0.00958)),
-    ((0.00581, 0.00575, 0.01094, 0.00579, 0.00584, 0.00573, 0.00580),
-     (0.00578, 0.00572, 0.00581, 0.00583, 0.00577, 0.00579, 0.00571)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("first", "second"), SAME_BUILD)
-def test_the_same_build_is_the_same(first: tuple[float, ...], second: tuple[float, ...]) -> None:
-    found = compare_samples(sample("a", *first), sample("b", *second))
-    assert found.verdict in ("same", "noisy")
-    assert abs(found.ratio - 1) < 0.03
-
-
-def test_a_clear_change_is_seen_through_noise() -> None:
-    # The machine slows down by half in the middle; both builds suffer, the ratio does not.
-    slow = [1.0, 1.02, 1.5, 1.55, 1.49, 1.01, 0.99]
-    base = sample("stock", *(0.030 * factor for factor in slow))
-    wobble = [1, 1.01, 0.99, 1, 1.02, 1, 1]
-    fast = sample("new", *(0.010 * a * b for a, b in zip(slow, wobble, strict=True)))
-    found = compare_samples(base, fast)
-    assert found.verdict == "faster"
-    assert found.ratio == pytest.approx(3.0, rel=0.02)
-    assert compare_samples(fast, base).verdict == "slower"
-
-
-def test_scattered_ratios_are_called_noisy() -> None:
-    base = sample("a", 1.0, 1.4, 0.8, 1.1, 0.7, 1.3, 1.0)
-    other = sample("b", 1.1, 1.0, 1.0, 0.8, 1.2, 0.9, 1.0)
-    assert compare_samples(base, other).verdict == "noisy"
-
-
-def test_small_changes_are_none() -> None:
-    base = sample("a", *([1.0] * 9))
-    assert compare_samples(base, sample("b", *([0.97] * 9))).verdict == "same"
-    assert compare_samples(base, sample("b", *([0.90] * 9))).verdict == "faster"
-
-
-def test_no_verdict_of_change_in_a_thousand_runs_of_nothing() -> None:
-    draw = random.Random(3)
-    for _ in range(1000):
-        # One core, seven rounds, five per cent of noise with a heavy tail.
-        rounds = [
-            [draw.gauss(1, 0.02) + (draw.random() < 0.1) * draw.random() for _ in range(7)] for _ in range(2)
-        ]
-        found = compare_samples(sample("a", *rounds[0]), sample("b", *rounds[1]))
-        assert found.verdict in ("same", "noisy"), rounds
-
-
-def test_a_change_must_show_in_every_process() -> None:
-    base = sample("a", *([1.0] * 12))
-    lucky = replace(sample("b", *([0.8] * 4), *([1.0] * 3), *([0.8] * 5)), passes=(4, 3, 5))
-    assert compare_samples(base, lucky).verdict in ("same", "noisy")
-    steady = replace(sample("b", *([0.8] * 12)), passes=(4, 3, 5))
-    assert compare_samples(base, steady).verdict == "faster"
-
-
-def test_samples_without_a_common_round_are_refused() -> None:
-    with pytest.raises(ValueError, match="no pair"):
-        compare_samples(sample("a"), sample("b", 1.0))
-
-
-def test_bounds_of_a_median() -> None:
-    # Tables of the binomial give ranks 2 and 9 of 10, and 6 and 15 of 20, for 95 %;
-    # 1 and 10, and 4 and 17, for 99 %.
-    assert median_bounds(range(1, 11), 0.95) == (2, 9)
-    assert median_bounds(range(1, 21), 0.95) == (6, 15)
-    assert median_bounds(range(1, 11)) == (1, 10)
-    assert median_bounds(range(1, 21)) == (4, 17)
-    assert median_bounds([5.0]) == (5.0, 5.0)
-    assert median_bounds([4.0, 5.0, 6.0]) == (4.0, 6.0)
-
-
-def test_quantiles_lie_between_values() -> None:
-    assert quantile([1.0, 2.0, 3.0, 4.0], 0.5) == 2.5
-    assert quantile([1.0], 0.75) == 1.0
-    assert geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
-    assert geometric_mean([]) == 1.0
 
 
 # --- real builds
@@ -179,17 +84,60 @@ def test_timing_is_interleaved_and_pinned(probe: Probe, stock: Path, tmp_path: P
         assert all(len(one.seconds) == 3 and one.median > 0 for one in found.values())
 
 
-def test_rounds_go_on_until_the_ratio_is_known(probe: Probe, stock: Path, tmp_path: Path) -> None:
-    with Probe(Build(label="again", python=PYTHON, path=stock), folder=tmp_path) as again:
-        for one in (probe, again):
-            measure.prepare(one, "speed", "speed/reduce RGB by 2")
-        for effort, rounds in (
-            (Effort(rounds=2, most=9, precision=0.0, slice=0.001), 9),
-            (Effort(rounds=2, most=9, precision=9.0, slice=0.001), 2),
-            (Effort(rounds=2, most=9, precision=0.0, slice=0.001, budget=0.0), 2),
-        ):
-            found = measure.time_interleaved((probe, again), effort)
-            assert [len(one.seconds) for one in found.values()] == [rounds, rounds]
+class Scripted(Probe):
+    """A build that answers at once: so many seconds for a call, then it ends."""
+
+    def __init__(self, label: str, seconds: float, told: list[str], *, lives: int = 1000) -> None:
+        super().__init__(Build(label=label, python=PYTHON), folder=Path())
+        self.seconds, self.told, self.lives = seconds, told, lives
+
+    def ask(self, what: str, **fields: Any) -> dict[str, Any]:
+        assert what == "time"
+        self.told.append(self.build.label)
+        self.lives -= 1
+        if self.lives < 0:
+            raise ProbeDied("SIGSEGV", "")
+        spent = self.seconds * fields["calls"]
+        return {"seconds": spent, "wall": 2 * spent, "faults": 7.0}
+
+
+def test_every_build_is_first_and_last_equally_often() -> None:
+    told: list[str] = []
+    probes = [Scripted("a", 0.5, told), Scripted("b", 0.25, told)]
+    found = measure.time_interleaved(probes, Effort(rounds=2, budget=9), first={"a": 0.5, "b": 0.25})
+    assert "".join(told) == "abbabaab"
+    assert {label: one.seconds for label, one in found.items()} == {"a": (0.5, 0.5), "b": (0.25, 0.25)}
+    told.clear()
+    measure.time_interleaved(probes, Effort(rounds=2, budget=9), calls={"a": 1, "b": 2}, shift=1)
+    assert "".join(told) == "baababba"
+    told.clear()
+    three = [*probes, Scripted("c", 0.25, told)]
+    measure.time_interleaved(three, Effort(rounds=3, budget=90), calls={"a": 1, "b": 1, "c": 1})
+    assert "".join(told) == "abccbabcaacbcabbac"
+
+
+def test_calls_fill_the_slice_and_rounds_the_budget() -> None:
+    told: list[str] = []
+    probes = [Scripted("a", 0.001, told), Scripted("b", 0.004, told)]
+    found = measure.time_interleaved(probes, Effort(rounds=5, least=2, budget=0.1, slice=0.02))
+    assert {label: one.calls for label, one in found.items()} == {"a": 20, "b": 5}
+    assert {label: len(one.seconds) for label, one in found.items()} == {"a": 2, "b": 2}
+    assert found["a"].shared == 0.5
+    assert found["a"].faults == 7.0
+    found = measure.time_interleaved(probes, Effort(rounds=5, least=2, budget=9, slice=0.02))
+    assert {label: len(one.seconds) for label, one in found.items()} == {"a": 5, "b": 5}
+
+
+def test_a_build_that_ends_is_missing_and_the_others_go_on() -> None:
+    told: list[str] = []
+    probes = [Scripted("a", 0.5, told), Scripted("b", 0.5, told, lives=3), Scripted("c", 0.5, told, lives=0)]
+    found = measure.time_interleaved(probes, Effort(rounds=2, budget=99, slice=1))
+    assert {label: len(one.seconds) for label, one in found.items()} == {"a": 2}
+
+
+def test_an_outcome_is_told_once(probe: Probe) -> None:
+    assert measure.prepare(probe, "speed", "speed/3x3 filter").made > 0
+    assert measure.prepare(probe, "speed", "speed/3x3 filter", again=True).made == 0
 
 
 def test_pinning_may_be_refused(probe: Probe) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import builds
+from simdinstall.checks import Group, Mismatch
 from simdinstall.errors import VerifyError
-from simdinstall.measure import Difference, Group, Mismatch, Served
+from simdinstall.measure import Difference, Served
 from simdinstall.verify import Verdict, declared_bounds, grade, read_provenance, verify
 
 PYTHON = Path(sys.executable)

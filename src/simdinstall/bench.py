@@ -2,14 +2,13 @@
 
 Every participant runs in a process of its own, all on one core, in turns; see
 :mod:`simdinstall.measure`. The suite is run several times over with new processes, because
-how memory happens to lie in one process can make it faster or slower for its whole life.
-The result is a :class:`BenchReport`: plain data that can be saved, compared with another,
-and shown (:mod:`simdinstall.bench_table`, :mod:`simdinstall.bench_html`).
+how memory happens to lie in one process can make it faster or slower for its whole life;
+rows whose ratio is not known well enough by then are measured on, in further processes.
+The result is a :class:`~simdinstall.bench_report.BenchReport`.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import platform
@@ -17,37 +16,24 @@ import random
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from simdinstall import __version__, measure
+from simdinstall.bench_report import SCHEMA, SUITES, BenchReport, Build, Cell, Machine, Row, duration
 from simdinstall.errors import SimdinstallError, TargetError, UsageError
-from simdinstall.measure import (
-    SAME_WITHIN,
-    Comparison,
-    Difference,
-    Effort,
-    Operation,
-    Prepared,
-    Probe,
-    ProbeDied,
-    ProbeError,
-    Sample,
-    compare_samples,
-    geometric_mean,
-)
+from simdinstall.measure import Difference, Effort, Operation, Prepared, Probe, ProbeDied, ProbeError
 from simdinstall.peers import INSTALLED, STOCK, Participant
 from simdinstall.progress import Progress, silent
+from simdinstall.samples import Comparison, Sample, compare_samples
 from simdinstall.verify import LEVELS, kernel_names
 
-#: Version of the layout of a saved report.
-SCHEMA = 1
-
-SUITES = ("wide", "perf")
+#: A core that was shared for more than this share of the time is worth a note.
+_SHARED = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,198 +51,30 @@ class Options:
         return 1 if self.quick else 3
 
     @property
-    def same_within(self) -> float:
-        """The least change that is called one. A quick run sees large changes only."""
-        return 0.15 if self.quick else SAME_WITHIN
+    def most_passes(self) -> int:
+        """How often, where the ratio is not known well enough by then."""
+        return 3 if self.quick else 10
+
+    @property
+    def precision(self) -> float:
+        """The half width of a ratio's bounds, relative, that is good enough."""
+        return 0.1 if self.quick else 0.03
+
+    @property
+    def limit(self) -> float:
+        """Seconds for each build after which only the first pass goes on."""
+        return 20 if self.quick else 240
 
     @property
     def effort(self) -> Effort:
         """The time for a row in one pass."""
-        return (
-            Effort(rounds=2, slice=0.003)
-            if self.quick
-            else Effort(rounds=3, most=14, precision=0.01, budget=0.8, slice=0.006)
-        )
+        if self.quick:
+            return Effort(rounds=2, least=1, budget=0.04, slice=0.002)
+        return Effort(rounds=4, least=2, budget=0.25, slice=0.006)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Build:
-    """A participant as it presented itself. ``why`` where it could not be measured."""
-
-    label: str
-    title: str
-    version: str = ""
-    python: str = ""
-    path: str = ""
-    level: str = ""
-    kernels: str = ""
-    why: str = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Machine:
-    """Where it was measured. ``bandwidth`` maps bytes in use to bytes moved per second.
-
-    ``fault`` is the cost of a fresh page of memory in seconds; ``core`` the one core that
-    everything ran on, or ``None`` with the reason in ``unpinned``.
-    """
-
-    cpu: str
-    cores: int
-    system: str
-    core: int | None
-    unpinned: str
-    bandwidth: tuple[tuple[int, float], ...]
-    fault: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """One row in one build.
-
-    ``status`` is "ok", "absent" (the library has no such operation), "unavailable" (this build
-    or environment lacks something), "failed" or "crashed", the reason in ``why``. ``seconds``
-    are those of each round; ``comparison`` and ``difference`` are against stock.
-    """
-
-    label: str
-    status: str
-    why: str = ""
-    seconds: tuple[float, ...] = ()
-    calls: int = 0
-    faults: float = 0.0
-    comparison: Comparison | None = None
-    difference: Difference | None = None
-    kernels: tuple[str, ...] = ()
-    remark: str = ""
-
-    @property
-    def median(self) -> float:
-        """Seconds per call. Only where ``status`` is "ok"."""
-        return statistics.median(self.seconds)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One operation. ``floor`` is the least time, in seconds, that moving its bytes takes."""
-
-    name: str
-    group: str
-    title: str
-    pixels: int
-    floor: float | None
-    cells: tuple[Cell, ...]
-
-    @property
-    def suite(self) -> str:
-        """The suite that it belongs to."""
-        return self.name.partition("/")[0]
-
-    def cell(self, label: str) -> Cell | None:
-        """The cell of one build."""
-        return next((cell for cell in self.cells if cell.label == label), None)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BenchReport:
-    """Everything that a benchmark found."""
-
-    schema: int
-    tool: str
-    created: str
-    command: str
-    quick: bool
-    interrupted: bool
-    seconds: float
-    machine: Machine
-    builds: tuple[Build, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def measured(self) -> tuple[Build, ...]:
-        """The builds that took part, the one to compare with first."""
-        return tuple(build for build in self.builds if not build.why)
-
-    @property
-    def suites(self) -> tuple[str, ...]:
-        """The suites of which there are rows."""
-        return tuple(dict.fromkeys(row.suite for row in self.rows))
-
-    def ratios(self, label: str, rows: Iterable[Row] | None = None) -> list[float]:
-        """How many times as fast as stock a build is, in each row where both were measured."""
-        cells = (row.cell(label) for row in (self.rows if rows is None else rows))
-        return [cell.comparison.ratio for cell in cells if cell is not None and cell.comparison is not None]
-
-    def mean(self, label: str, rows: Iterable[Row] | None = None) -> float | None:
-        """The geometric mean of :meth:`ratios`; ``None`` where there are none."""
-        found = self.ratios(label, rows)
-        return geometric_mean(found) if found else None
-
-    @property
-    def noisy(self) -> tuple[str, ...]:
-        """The rows whose ratio could not be told from noise, in any build."""
-        return tuple(
-            row.name
-            for row in self.rows
-            if any(cell.comparison is not None and cell.comparison.verdict == "noisy" for cell in row.cells)
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The reverse of :meth:`to_json`. Raises :class:`UsageError` on any other shape or schema."""
-        schema = data.get("schema") if isinstance(data, Mapping) else None
-        if schema != SCHEMA:
-            raise UsageError(f"the report has schema {schema!r}, not {SCHEMA}", hint="measure it again")
-        try:
-            values = dict(data)
-            machine = dict(values["machine"])
-            machine["bandwidth"] = tuple((int(size), float(rate)) for size, rate in machine["bandwidth"])
-            values["machine"] = Machine(**machine)
-            values["builds"] = tuple(Build(**build) for build in values["builds"])
-            values["rows"] = tuple(_row_from(row) for row in values["rows"])
-            values["notes"] = tuple(values["notes"])
-            return cls(**values)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError("the report has another shape than it says", why=str(error)) from error
-
-
-def _row_from(data: Mapping[str, Any]) -> Row:
-    cells = []
-    for cell in data["cells"]:
-        values = dict(cell)
-        values["seconds"] = tuple(map(float, values["seconds"]))
-        values["kernels"] = tuple(values["kernels"])
-        values["comparison"] = Comparison(**values["comparison"]) if values["comparison"] else None
-        values["difference"] = Difference(**values["difference"]) if values["difference"] else None
-        cells.append(Cell(**values))
-    return Row(**{**data, "cells": tuple(cells)})
-
-
-def save(report: BenchReport, path: Path) -> None:
-    """Write a report as JSON, whole or not at all. Raises :class:`UsageError` where it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written", why=str(error)) from error
-
-
-def load(path: Path) -> BenchReport:
-    """Read a saved report. Raises :class:`UsageError` where it is none, or of another schema."""
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as a report", why=str(error)) from error
-    try:
-        return BenchReport.from_json(data)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}", why=error.why, hint=error.hint) from error
+    def settles(self, found: Comparison) -> bool:
+        """Whether a ratio is known well enough: the further from 1, the less exactly it need be."""
+        return found.half_width <= max(self.precision, abs(math.log(found.ratio)) / 3)
 
 
 # --- measuring
@@ -333,6 +151,10 @@ class _Session:
         self.folder = folder
         self.progress = progress
         self.clock = clock
+        self.started = clock()
+        self.done = 0
+        self.spent: dict[str, float] = {}
+        self.shared: list[float] = []
         self.interrupted = False
         self.notes: list[str] = []
         self.builds = {
@@ -354,29 +176,53 @@ class _Session:
     # --- the run
 
     def run(self) -> None:
-        """All passes over all rows."""
+        """All passes over all rows, then more over those that need it."""
         self.progress("starting")
         self._start_all()
         operations = self._catalogue()
         self._make_assets(operations)
         self.figures = self._referee().ask("machine")
-        total = len(operations) * self.options.passes
-        begun, done = self.clock(), 0
-        spent: dict[str, float] = {}
-        for number in range(self.options.passes):
+        begun = self.clock()
+        for number in range(self.options.most_passes):
+            rows = operations
+            if number >= self.options.passes:
+                rows = [row for row in operations if not self._settled(row[1].name)]
+            if not rows or (number and self._late()):
+                break
             if number:
                 self._start_all()
-            order = in_order(operations, number)
-            for place, (suite, operation) in enumerate(order):
-                ahead = order[place:] + operations * (self.options.passes - number - 1)
-                left = time_left(spent, [row.name for _, row in ahead])
-                self.progress(f"{operation.group}: {operation.title}{left}", done, total)
-                row_begun = self.clock()
-                self.rows.setdefault(operation.name, operation)
-                self._measure(suite, operation, first=number == 0)
-                spent[operation.name] = self.clock() - row_begun
-                done += 1
-        self.progress(f"measured in {self.clock() - begun:.0f} s", total, total)
+            self._pass(in_order(rows, number), number)
+        self._note_sharing()
+        self.progress(f"measured in {self.clock() - begun:.0f} s", self.done, self.done)
+
+    def _pass(self, rows: Sequence[tuple[str, Operation]], number: int) -> None:
+        """Every row once. From the second pass on the time for all of it is limited."""
+        again = max(0, self.options.passes - number - 1)
+        for place, (suite, operation) in enumerate(rows):
+            if number and self._late():
+                return
+            names = [row.name for _, row in rows]
+            left = time_left(self.spent, names[place:] + names * again)
+            total = self.done + len(names) - place + len(names) * again
+            self.progress(f"{operation.group}: {operation.title}{left}", self.done, total)
+            begun = self.clock()
+            self.rows.setdefault(operation.name, operation)
+            self._measure(suite, operation, number)
+            self.spent[operation.name] = self.clock() - begun
+            self.done += 1
+
+    def _late(self) -> bool:
+        return self.clock() - self.started > self.options.limit * len(self.running)
+
+    def _settled(self, name: str) -> bool:
+        """Whether each build's ratio in this row is known well enough, or will never be."""
+        found = (self._comparison(name, label) for label in self.running)
+        return all(one is None or self.options.settles(one) for one in found)
+
+    def _note_sharing(self) -> None:
+        shared = statistics.fmean(self.shared) if self.shared else 0.0
+        if shared > _SHARED:
+            self.notes.append(f"other programs had the core for {shared:.0%} of the time")
 
     def _start_all(self) -> None:
         self.close()
@@ -430,10 +276,12 @@ class _Session:
             raise UsageError(f"no row fits --ops {self.options.ops!r}", hint="try --ops resize")
         return rows
 
-    def _measure(self, suite: str, operation: Operation, *, first: bool) -> None:
+    def _measure(self, suite: str, operation: Operation, number: int) -> None:
         ready: list[Probe] = []
         seconds: dict[str, float] = {}
-        for label in list(self.running):
+        labels = list(self.running)
+        begin = number % len(labels)
+        for label in labels[begin:] + labels[:begin]:
             record = self.records.setdefault((operation.name, label), _Record())
             if record.status != "ok":
                 continue
@@ -445,9 +293,12 @@ class _Session:
                 record.first = record.first or prepared
                 seconds[label] = prepared.seconds
                 ready.append(self.running[label])
-        if first:
+        if number == 0:
             self._compare(operation, ready)
-        samples = measure.time_interleaved(ready, self.options.effort, seconds) if ready else {}
+        calls = {label: self.records[operation.name, label].calls for label in seconds}
+        samples = measure.time_interleaved(
+            ready, self.options.effort, first=seconds, calls=calls, shift=number
+        )
         for probe in ready:
             label = probe.build.label
             record = self.records[operation.name, label]
@@ -458,7 +309,8 @@ class _Session:
             record.seconds += sample.seconds
             record.passes.append(len(sample.seconds))
             record.faults.append(sample.faults)
-            record.calls = max(record.calls, sample.calls)
+            record.calls = sample.calls
+            self.shared.append(sample.shared)
             if label in self.running:
                 self._quietly(probe, "release")
 
@@ -495,7 +347,7 @@ class _Session:
 
     def _prepare(self, suite: str, operation: Operation, label: str, record: _Record) -> Prepared | None:
         try:
-            return measure.prepare(self.running[label], suite, operation.name)
+            return measure.prepare(self.running[label], suite, operation.name, again=bool(record.passes))
         except ProbeError as error:
             lacking = error.kind == "Unavailable" or "not available" in str(error)
             record.status = "unavailable" if lacking else "failed"
@@ -588,8 +440,7 @@ class _Session:
             for label in self.probes
             if (record := self.records.get((operation.name, label))) is not None
         }
-        base = records.get(self.base)
-        cells = tuple(self._cell(label, record, base) for label, record in records.items())
+        cells = tuple(self._cell(operation.name, label, record) for label, record in records.items())
         return Row(
             name=operation.name,
             group=operation.group,
@@ -599,13 +450,19 @@ class _Session:
             cells=cells,
         )
 
-    def _cell(self, label: str, record: _Record, base: _Record | None) -> Cell:
+    def _comparison(self, name: str, label: str) -> Comparison | None:
+        """A build against the base, where both have figures and the build did not crash."""
+        base, record = self.records.get((name, self.base)), self.records.get((name, label))
+        if label == self.base or base is None or record is None or record.status != "ok":
+            return None
+        if not base.seconds or not record.seconds:
+            return None
+        return compare_samples(_sample(base), _sample(record))
+
+    def _cell(self, name: str, label: str, record: _Record) -> Cell:
         status, why = record.status, record.why
         if status == "ok" and not record.seconds:
             status, why = "unavailable", "not measured"
-        comparison = None
-        if base is not None and base.seconds and record.seconds and label != self.base:
-            comparison = compare_samples(_sample(base), _sample(record), same_within=self.options.same_within)
         return Cell(
             label=label,
             status=status,
@@ -613,7 +470,7 @@ class _Session:
             seconds=tuple(record.seconds),
             calls=record.calls,
             faults=statistics.median(record.faults) if record.faults else 0.0,
-            comparison=comparison,
+            comparison=self._comparison(name, label),
             difference=record.difference if label != self.base else None,
             kernels=kernel_names(record.first.served) if record.first else (),
             remark=record.first.remark if record.first else "",
@@ -700,120 +557,3 @@ def time_left(spent: Mapping[str, float], ahead: Sequence[str]) -> str:
         return ""
     average = statistics.fmean(spent.values())
     return f"  about {duration(sum(spent.get(name, average) for name in ahead))} left"
-
-
-def duration(seconds: float) -> str:
-    """``40 s``, ``3 min``."""
-    return f"{math.ceil(seconds / 5) * 5} s" if seconds < 90 else f"{round(seconds / 60)} min"
-
-
-# --- comparing with an older report
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """One row of one build, now and before. ``factor`` above 1 is faster now."""
-
-    name: str
-    label: str
-    before: float
-    now: float
-    factor: float
-    noise: float
-    verdict: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Changes:
-    """A report against an older one. ``unit`` is "times stock" or "seconds"."""
-
-    unit: str
-    tolerance: float
-    rows: tuple[Change, ...]
-    missing: tuple[str, ...]
-    added: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def slower(self) -> tuple[Change, ...]:
-        """Regressions past the tolerance and beyond noise, the worst first."""
-        return tuple(sorted((r for r in self.rows if r.verdict == "slower"), key=lambda r: r.factor))
-
-    @property
-    def faster(self) -> tuple[Change, ...]:
-        """Improvements past the tolerance and beyond noise, the best first."""
-        return tuple(sorted((r for r in self.rows if r.verdict == "faster"), key=lambda r: -r.factor))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
-
-def compare_reports(old: BenchReport, new: BenchReport, *, tolerance: float = 0.1) -> Changes:
-    """What got slower or faster since ``old`` was saved.
-
-    Ratios to stock are compared where both reports measured the same stock release, because
-    they do not change with the machine's mood; seconds otherwise. A row has changed when the
-    factor is further from 1 than ``tolerance`` and than the noise of both measurements.
-    """
-    notes = []
-    if old.machine.cpu != new.machine.cpu:
-        notes.append(f"the older report was made on another CPU: {old.machine.cpu}")
-    by_ratio = _base_version(old) is not None and _base_version(old) == _base_version(new)
-    if not by_ratio:
-        notes.append("the reports do not share a stock release, so times were compared, not ratios")
-    before = {row.name: row for row in old.rows}
-    labels = {build.label for build in new.measured} & {build.label for build in old.measured}
-    rows = [
-        change
-        for row in new.rows
-        if row.name in before
-        for cell in row.cells
-        if cell.label in labels
-        and (past := before[row.name].cell(cell.label)) is not None
-        and (change := _change(row.name, past, cell, by_ratio, tolerance)) is not None
-    ]
-    return Changes(
-        unit="times stock" if by_ratio else "seconds",
-        tolerance=tolerance,
-        rows=tuple(rows),
-        missing=tuple(name for name in before if all(row.name != name for row in new.rows)),
-        added=tuple(row.name for row in new.rows if row.name not in before),
-        notes=tuple(notes),
-    )
-
-
-def _base_version(report: BenchReport) -> str | None:
-    return next((build.version for build in report.measured if build.label == STOCK), None)
-
-
-def _change(name: str, past: Cell, cell: Cell, by_ratio: bool, tolerance: float) -> Change | None:
-    if by_ratio:
-        if past.comparison is None or cell.comparison is None:
-            return None
-        before, now = past.comparison.ratio, cell.comparison.ratio
-        factor = now / before
-        noise = math.hypot(_half_width(past.comparison), _half_width(cell.comparison))
-    else:
-        if not past.seconds or not cell.seconds:
-            return None
-        before, now = past.median, cell.median
-        factor = before / now
-        noise = math.hypot(_scatter(past.seconds), _scatter(cell.seconds))
-    verdict = "same"
-    if factor < 1 - tolerance and factor * (1 + noise) < 1:
-        verdict = "slower"
-    elif factor > 1 + tolerance and factor * (1 - noise) > 1:
-        verdict = "faster"
-    return Change(
-        name=name, label=cell.label, before=before, now=now, factor=factor, noise=noise, verdict=verdict
-    )
-
-
-def _half_width(comparison: Comparison) -> float:
-    return (comparison.high - comparison.low) / 2 / comparison.ratio
-
-
-def _scatter(seconds: Sequence[float]) -> float:
-    low, high = measure.median_bounds(sorted(seconds))
-    return (high - low) / 2 / statistics.median(seconds)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 
-from simdinstall.bench import BenchReport, Build, Row
+from simdinstall.bench_report import BenchReport, Build, Row
 from simdinstall.bench_table import times
 
 #: Fills for up to seven builds, apart in lightness as well as in hue: they must be told apart

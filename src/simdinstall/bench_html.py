@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 
-from simdinstall.bench import BenchReport, Build, Cell, Row, duration
 from simdinstall.bench_chart import COLOURS, chart, group_bars
+from simdinstall.bench_report import BenchReport, Build, Cell, Row, duration
 from simdinstall.bench_table import (
     NOTHING,
     counts,

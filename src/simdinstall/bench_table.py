@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from simdinstall.bench import BenchReport, Build, Cell, Change, Changes, Row, duration
+from simdinstall.bench_changes import Change, Changes
+from simdinstall.bench_report import BenchReport, Build, Cell, Row, duration
 from simdinstall.measure import Difference
 
 #: What stands where there is no figure.

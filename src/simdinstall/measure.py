@@ -3,34 +3,28 @@
 A :class:`Build` says what to run, a :class:`Probe` is one running build. Timing is
 interleaved: round by round every build runs the same calls, all on one core when the
 system permits that, so that whatever slows the machine down slows all of them down.
-What is compared is the ratio pair by pair; its median and spread make a
-:class:`Comparison`, which also says when the machine was too noisy to tell.
+What the times mean is in :mod:`simdinstall.samples`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import statistics
-import struct
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from simdinstall.errors import SimdinstallError
 from simdinstall.run import Child, ChildEnded, signal_name, start
+from simdinstall.samples import Sample
 
 #: The program that runs inside a build.
 PROBE = Path(__file__).parent / "_probe"
-
-#: Level, group and case at work; the same as in the probe.
-_POSITION = struct.Struct("=iii")
 
 #: Seconds without an answer after which a build counts as hung.
 PATIENCE = 180.0
@@ -189,127 +183,6 @@ class Probe:
         child.close()
 
 
-# --- statistics
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sample:
-    """The seconds per call of one build in each round, in the order of the rounds.
-
-    ``passes`` are the numbers of rounds in each process, where there was more than one.
-    """
-
-    label: str
-    seconds: tuple[float, ...]
-    calls: int
-    faults: float = 0.0
-    passes: tuple[int, ...] = ()
-
-    @property
-    def median(self) -> float:
-        """Seconds per call."""
-        return statistics.median(self.seconds)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """How many times as fast a build is as the one it is compared with.
-
-    ``low`` and ``high`` bound the median of the pairs' ratios with 99 % confidence, or as
-    well as so many pairs can;
-    ``spread`` is the half distance of the quartiles over the median. ``verdict`` is
-    "faster", "slower", "same" or "noisy".
-    """
-
-    ratio: float
-    low: float
-    high: float
-    spread: float
-    verdict: str
-
-
-#: Of the bounds of a median: with hundreds of rows, one in twenty would be far too many.
-CONFIDENCE = 0.99
-#: A change smaller than this is none: two runs of the same build differ by that much.
-SAME_WITHIN = 0.05
-#: Where the confidence interval is wider than this, only a clear change is called one.
-NOISY_ABOVE = 0.15
-
-
-def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which ``share`` of the ordered values lie, interpolated linearly."""
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
-
-
-def median_bounds(ordered: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Bounds for the median of what the values were drawn from, by order statistics.
-
-    The number of values below the true median is binomial with p = 1/2, which gives the
-    ranks (Conover, Practical Nonparametric Statistics, section 3.2). With fewer than eight
-    values the extremes are the best there is.
-    """
-    count = len(ordered)
-    tail = (1 - confidence) / 2
-    rank, below = 0, 1 / 2**count
-    while below <= tail:
-        rank += 1
-        below += math.comb(count, rank) / 2**count
-    low = max(0, rank - 1)
-    return ordered[low], ordered[count - 1 - low]
-
-
-def compare_samples(base: Sample, other: Sample, *, same_within: float = SAME_WITHIN) -> Comparison:
-    """Base's time over the other's, pair by pair: 2.0 is twice as fast.
-
-    Where there were several passes, a change must show in each of them: how memory happens
-    to lie in a process makes some operations faster or slower for all of its life.
-    Raises :class:`ValueError` where the samples have no rounds in common.
-    """
-    pairs = [b / o if o > 0 and b > 0 else 1.0 for b, o in zip(base.seconds, other.seconds, strict=False)]
-    if not pairs:
-        raise ValueError("no pair of measurements")
-    ratios = sorted(pairs)
-    ratio = statistics.median(ratios)
-    low, high = median_bounds(ratios)
-    spread = (quantile(ratios, 0.75) - quantile(ratios, 0.25)) / 2 / ratio
-    medians = _by_pass(pairs, other.passes)
-    return Comparison(
-        ratio=ratio,
-        low=low,
-        high=high,
-        spread=spread,
-        verdict=_verdict(ratio, min(low, *medians), max(high, *medians), same_within),
-    )
-
-
-def _by_pass(pairs: Sequence[float], passes: Sequence[int]) -> list[float]:
-    """The median ratio in each process; of all pairs where they do not add up."""
-    if len(passes) < 2 or sum(passes) != len(pairs):
-        return [statistics.median(pairs)]
-    ends = list(accumulate(passes))
-    return [
-        statistics.median(pairs[end - count : end]) for end, count in zip(ends, passes, strict=True) if count
-    ]
-
-
-def _verdict(ratio: float, low: float, high: float, same_within: float) -> str:
-    if low > 1 + same_within / 2 and ratio > 1 + same_within:
-        return "faster"
-    if high < 1 - same_within / 2 and ratio < 1 - same_within:
-        return "slower"
-    if (high - low) / ratio > NOISY_ABOVE:
-        return "noisy"
-    return "same"
-
-
-def geometric_mean(ratios: Sequence[float]) -> float:
-    """1.0 for none at all."""
-    return math.exp(statistics.fmean(math.log(ratio) for ratio in ratios)) if ratios else 1.0
-
-
 # --- measuring
 
 
@@ -377,9 +250,12 @@ def catalogue(probe: Probe, suite: str) -> tuple[Operation, ...]:
     return tuple(Operation(**{**row, "assets": tuple(row["assets"])}) for row in rows)
 
 
-def prepare(probe: Probe, suite: str, operation: str) -> Prepared:
-    """Make an operation ready in one build, and run it once. Errors as :meth:`Probe.ask`."""
-    answer = probe.ask("prepare", suite=suite, name=operation)
+def prepare(probe: Probe, suite: str, operation: str, *, again: bool = False) -> Prepared:
+    """Make an operation ready in one build, and run it once. Errors as :meth:`Probe.ask`.
+
+    ``again``: the outcome is known already, so nothing is said of it.
+    """
+    answer = probe.ask("prepare", suite=suite, name=operation, again=again)
     return Prepared(
         seconds=answer["seconds"],
         digest=answer["digest"],
@@ -405,91 +281,98 @@ def pin(probes: Sequence[Probe], core: int | None = None) -> tuple[int | None, s
 class Effort:
     """How much time to give a row.
 
-    ``rounds``, of two turns each, at the least; more, up to ``most``, as long as the median
-    ratio to the first build is not known to ``precision`` and less than ``budget`` seconds were
-    spent. ``slice`` are the seconds of one build in one turn: short ones bring the turns closer together, so
-    that what slows the machine down hits both.
+    ``rounds`` at most and ``least`` at least; once all builds together have used ``budget`` CPU
+    seconds no further round is begun. ``slice`` are the seconds of one build in one turn:
+    short ones bring the turns closer together, so that what slows the machine down hits
+    all. ``calls`` is the most in one turn.
     """
 
-    rounds: int = 7
-    most: int = 0
-    precision: float = 0.0
+    rounds: int = 3
+    least: int = 2
     budget: float = 1.0
     slice: float = 0.02
     calls: int = 20_000
 
 
 def time_interleaved(
-    probes: Sequence[Probe], effort: Effort, first: Mapping[str, float] | None = None
+    probes: Sequence[Probe],
+    effort: Effort,
+    *,
+    first: Mapping[str, float] | None = None,
+    calls: Mapping[str, int] | None = None,
+    shift: int = 0,
 ) -> dict[str, Sample]:
     """Time what is prepared in all these builds, in turns.
 
     Every round goes through the builds forwards and backwards, and what a build took is the
-    mean of both: its place in the order, and the caches that it finds, then cancel out.
-    Every build makes the number of calls that fill ``effort.slice``. ``first`` are the
-    seconds of the first call in each build, by label: one that filled the slice needs no
-    calibration. A build that ends or fails on the way is missing from the result.
+    mean of both; which build begins changes from round to round, from ``shift`` on. So a
+    build's place in the order, and the caches that it finds, cancel out.
+    Every build makes the number of calls that fill ``effort.slice``: as many as ``calls``
+    says, else found out; ``first`` are the seconds of the first call, and one that filled the
+    slice is known to be enough. A build that ends or fails on the way is missing from the result.
     """
-    calls: dict[str, int] = {}
+    turns = {probe.build.label: _Turns() for probe in probes}
     alive = list(probes)
-    seconds: dict[str, list[float]] = {probe.build.label: [] for probe in probes}
-    faults: dict[str, list[float]] = {probe.build.label: [] for probe in probes}
-    for probe in list(alive):
-        known = (first or {}).get(probe.build.label, 0.0)
-        found = 1 if known > effort.slice else _calibrate(probe, effort)
-        if found is None:
+    for probe in probes:
+        label = probe.build.label
+        known = (calls or {}).get(label) or int((first or {}).get(label, 0.0) > effort.slice)
+        turns[label].calls = known or _calibrate(probe, effort)
+        if not turns[label].calls:
             alive.remove(probe)
-        else:
-            calls[probe.build.label] = found
-    number, spent = 0, 0.0
-    while number < effort.rounds or (
-        number < effort.most
-        and spent < effort.budget
-        and not _precise([seconds[probe.build.label] for probe in alive], effort.precision)
+    number = 0
+    while number < effort.least or (
+        number < effort.rounds and sum(one.spent for one in turns.values()) < effort.budget
     ):
-        turns: dict[str, list[float]] = {probe.build.label: [] for probe in alive}
-        for probe in [*alive, *reversed(alive)]:
-            label = probe.build.label
-            if probe not in alive:
-                continue
-            try:
-                answer = probe.ask("time", calls=calls[label])
-            except (ProbeDied, ProbeError):
+        begin = (number + shift) % max(1, len(alive))
+        order = alive[begin:] + alive[:begin]
+        for probe in [*order, *reversed(order)]:
+            if probe in alive and not turns[probe.build.label].take(probe):
                 alive.remove(probe)
-                continue
-            turns[label].append(answer["seconds"] / calls[label])
-            faults[label].append(answer["faults"])
-            spent += answer["seconds"]
         for probe in alive:
-            seconds[probe.build.label].append(statistics.fmean(turns[probe.build.label]))
+            turns[probe.build.label].end_round()
         number += 1
-    return {
-        label: Sample(
-            label=label,
-            seconds=tuple(seconds[label]),
-            calls=calls[label],
-            faults=statistics.median(faults[label]),
-        )
-        for label in (probe.build.label for probe in alive)
-    }
+    return {probe.build.label: turns[probe.build.label].sample(probe.build.label) for probe in alive}
 
 
-def _precise(samples: Sequence[Sequence[float]], precision: float) -> bool:
-    """Whether all medians of ratios to the first are known to a relative ``precision``."""
-    if len(samples) < 2:
-        return True
-    for other in samples[1:]:
-        ratios = sorted(a / b for a, b in zip(samples[0], other, strict=False) if a > 0 and b > 0)
-        if not ratios:
-            return True
-        low, high = median_bounds(ratios)
-        if (high - low) / 2 > precision * statistics.median(ratios):
+@dataclass(kw_only=True, slots=True)
+class _Turns:
+    """What one build has done of a row so far."""
+
+    calls: int = 0
+    spent: float = 0.0
+    wall: float = 0.0
+    now: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    faults: list[float] = field(default_factory=list)
+
+    def take(self, probe: Probe) -> bool:
+        """One turn; whether the build is still there."""
+        try:
+            answer = probe.ask("time", calls=self.calls)
+        except (ProbeDied, ProbeError):
             return False
-    return True
+        self.now.append(answer["seconds"] / self.calls)
+        self.faults.append(answer["faults"])
+        self.spent += answer["seconds"]
+        self.wall += answer["wall"]
+        return True
+
+    def end_round(self) -> None:
+        self.seconds.append(statistics.fmean(self.now))
+        self.now.clear()
+
+    def sample(self, label: str) -> Sample:
+        return Sample(
+            label=label,
+            seconds=tuple(self.seconds),
+            calls=self.calls,
+            faults=statistics.median(self.faults),
+            shared=max(0.0, 1 - self.spent / self.wall) if self.wall else 0.0,
+        )
 
 
-def _calibrate(probe: Probe, effort: Effort) -> int | None:
-    """Calls that fill a slice; the doubling also warms caches and the allocator up."""
+def _calibrate(probe: Probe, effort: Effort) -> int:
+    """Calls that fill a slice, 0 where the build fails; the doubling also warms up."""
     calls = 1
     try:
         while True:
@@ -498,7 +381,7 @@ def _calibrate(probe: Probe, effort: Effort) -> int | None:
                 break
             calls = min(effort.calls, max(calls * 2, int(calls * effort.slice / 2 / max(spent, 1e-7))))
     except (ProbeDied, ProbeError):
-        return None
+        return 0
     return max(1, min(effort.calls, round(calls * effort.slice / max(spent, 1e-9))))
 
 
@@ -520,86 +403,3 @@ def difference_from(answer: Mapping[str, Any]) -> Difference:
     return Difference(
         largest=answer["largest"], share=answer["share"], visible=answer["visible"], why=answer["why"]
     )
-
-
-# --- checks: many small cases
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Mismatch:
-    """One case whose outcome is not stock's."""
-
-    label: str
-    size: tuple[int, int]
-    difference: Difference
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
-    """The cases of one family in one mode at one level of kernels."""
-
-    family: str
-    mode: str
-    level: int
-    cases: int
-    served: tuple[Served, ...]
-    mismatches: tuple[Mismatch, ...]
-
-
-#: After so many crashes in one family the rest of it is not tried.
-MOST_CRASHES = 8
-
-
-def compare_family(
-    stock: Probe, candidate: Probe, family: str, levels: Sequence[int], *, scratch: Path
-) -> tuple[Group, ...]:
-    """Run one family of checks in both builds and compare.
-
-    A case that ends the candidate's process is a mismatch with the signal's name; the
-    others go on in a new process. Raises :class:`ProbeDied` when that happens to
-    stock, or again and again.
-    """
-    path, position = scratch / f"{family}.outcomes", scratch / f"{family}.position"
-    skip: dict[str, str] = {}
-    while True:
-        served: dict[tuple[str, int], tuple[Served, ...]] = {}
-        try:
-            for answer in candidate.stream(
-                "run_checks",
-                family=family,
-                levels=list(levels),
-                path=str(path),
-                position=str(position),
-                skip=skip,
-            ):
-                if "mode" in answer:
-                    served[answer["mode"], answer["level"]] = served_from(answer["served"])
-            break
-        except ProbeDied as death:
-            place = _POSITION.unpack(position.read_bytes()) if position.exists() else (-1, -1, -1)
-            candidate.close(kindly=False)
-            if place[2] < 0 or len(skip) >= MOST_CRASHES:
-                raise
-            skip[",".join(map(str, place))] = f"ended by {death.reason}"
-            candidate.start()
-    groups: list[Group] = []
-    for answer in stock.stream("compare_checks", family=family, levels=list(levels), path=str(path)):
-        if "mode" not in answer:
-            break
-        mismatches = tuple(
-            Mismatch(label=row["label"], size=tuple(row["size"]), difference=difference_from(row))
-            for row in answer["different"]
-        )
-        groups.append(
-            Group(
-                family=family,
-                mode=answer["mode"],
-                level=answer["level"],
-                cases=answer["cases"],
-                served=served[answer["mode"], answer["level"]],
-                mismatches=mismatches,
-            )
-        )
-    path.unlink(missing_ok=True)
-    position.unlink(missing_ok=True)
-    return tuple(groups)

@@ -17,21 +17,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from simdinstall import measure
+from simdinstall.checks import Group, Mismatch, compare_family
 from simdinstall.errors import VerifyError
-from simdinstall.measure import (
-    Build,
-    Comparison,
-    Effort,
-    Group,
-    Mismatch,
-    Probe,
-    ProbeDied,
-    ProbeError,
-    Served,
-    compare_samples,
-    geometric_mean,
-    time_interleaved,
-)
+from simdinstall.measure import Build, Effort, Probe, ProbeDied, ProbeError, Served, time_interleaved
+from simdinstall.samples import Comparison, compare_samples, geometric_mean
 
 #: The names of the kernels' levels, as ``PILLOW_SIMD`` takes them.
 LEVELS = ("none", "sse4", "avx2", "avx512")
@@ -296,7 +285,7 @@ def _checks(
     for number, family in enumerate(families):
         told(family, 0.05 + 0.7 * number / len(families))
         try:
-            groups += measure.compare_family(stock, candidate, family, levels, scratch=stock.folder)
+            groups += compare_family(stock, candidate, family, levels, scratch=stock.folder)
         except (ProbeDied, ProbeError) as error:
             reason = error.reason if isinstance(error, ProbeDied) else str(error)
             troubles.append(f"{family}: the checks did not end: {reason}")
@@ -432,7 +421,7 @@ def _never_ran(
 
 
 def _speed(stock: Probe, candidate: Probe, quick: bool, told: Progress) -> tuple[Row, ...]:
-    effort = Effort(rounds=2, slice=0.004) if quick else Effort(rounds=3, slice=0.004)
+    effort = Effort(rounds=2 if quick else 3, slice=0.004)
     measure.pin((stock, candidate))
     rows: list[Row] = []
     suite = measure.catalogue(stock, "speed")
@@ -444,7 +433,7 @@ def _speed(stock: Probe, candidate: Probe, quick: bool, told: Progress) -> tuple
                 for probe in (stock, candidate)
             }
             seconds = {label: prepared.seconds for label, prepared in first.items()}
-            samples = time_interleaved((stock, candidate), effort, seconds)
+            samples = time_interleaved((stock, candidate), effort, first=seconds)
             comparison = compare_samples(samples["stock"], samples["candidate"])
         except (KeyError, ProbeDied, ProbeError):
             continue

@@ -146,8 +146,11 @@ class Worker:
             ]
         }
 
-    def do_prepare(self, suite: str, name: str) -> Answer:
-        """Make the inputs, run once, say what came out and which kernels served it."""
+    def do_prepare(self, suite: str, name: str, again: bool = False) -> Answer:
+        """Make the inputs, run once, say what came out and which kernels served it.
+
+        ``again``: what came out is known already.
+        """
         self._call = self._first = None
         operation = self._suite(suite)[name]
         inputs = Inputs(self._folder, self._pixels)
@@ -159,7 +162,7 @@ class Worker:
         value = call()
         seconds = (time.process_time_ns() - start) / 1e9
         served = trace.served() if trace else []
-        found = outcome.parts(value)
+        found = [] if again else outcome.parts(value)
         self._call, self._first = call, found
         return {
             "remark": operation.remark,

@@ -12,8 +12,10 @@ import shtab
 
 from simdinstall import (
     bench,
+    bench_changes,
     bench_chart,
     bench_html,
+    bench_report,
     bench_table,
     cpu,
     environment,
@@ -85,7 +87,7 @@ def _bench_options(group: Group) -> None:
 
 
 def _bench(arguments: Namespace, output: Output) -> int:
-    old = bench.load(arguments.compare) if arguments.compare else None
+    old = bench_report.load(arguments.compare) if arguments.compare else None
     suites = ("perf", "wide") if arguments.suite == "both" else (arguments.suite,)
     with (
         scratch_folder() as scratch,
@@ -109,7 +111,7 @@ def _bench(arguments: Namespace, output: Output) -> int:
             progress=services.progress,
         )
     if arguments.save:
-        bench.save(found, arguments.save)
+        bench_report.save(found, arguments.save)
     if arguments.html:
         _write(arguments.html, bench_html.page(found))
     if arguments.chart:
@@ -118,7 +120,7 @@ def _bench(arguments: Namespace, output: Output) -> int:
         title = f"Times as fast as {found.measured[0].title}"
         _write(arguments.chart, bench_chart.chart(bars, builds, title=title, standalone=True))
     output.show(bench_table.report_text(found, width=output.console.width))
-    changes = bench.compare_reports(old, found, tolerance=arguments.tolerance) if old else None
+    changes = bench_changes.compare_reports(old, found, tolerance=arguments.tolerance) if old else None
     if changes is not None:
         output.show(bench_table.changes_text(changes))
     output.give(report.document("bench", report=found.to_json(), changes=changes and changes.to_json()))
