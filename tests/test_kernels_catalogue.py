@@ -31,6 +31,8 @@ def test_kernel(kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("kernel", CATALOGUE.kernels, ids=lambda kernel: kernel.name)
 def test_a_kernel_has_a_row_for_each_instruction_set(kernel: Kernel) -> None:
+    if not kernel.sources:
+        pytest.skip("it is all in its front, the same for every instruction set")
     for name in kernel.functions:
         front = (SOURCES / CATALOGUE.function(name).front).read_text()
         for isa in kernel.isas:

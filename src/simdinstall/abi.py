@@ -33,11 +33,13 @@ from simdinstall.errors import BuildError
 from simdinstall.kernels import Function
 
 #: Counts up whenever :meth:`Abi.to_json` means something else.
-FORMAT = 1
+FORMAT = 2
 
 #: The structs and enums that kernels see.
 IMAGE = "ImagingMemoryInstance"
-STRUCTS = (IMAGE, "ImagingPaletteInstance", "ImagingMemoryBlock")
+STRUCTS = (IMAGE, "ImagingPaletteInstance", "ImagingMemoryArena", "ImagingMemoryBlock")
+#: Those of them whose typedef of the same name is a pointer.
+HANDLES = frozenset({"ImagingMemoryArena"})
 ENUMS = ("ModeID",)
 
 #: ``e_machine`` of the ELF header, as ``platform.machine()`` names it.
@@ -226,7 +228,10 @@ def _misfit(abi: Abi, function: Function, callbacks: Mapping[str, str]) -> str:
         return f"{name} is declared in a way no kernel knows: {prototype}"
     fields = {field.name: field for field in abi.struct_fields.get(IMAGE, ())}
     for use in function.fields:
-        if use not in fields:
+        struct, dot, field = use.rpartition(".")
+        if dot and field not in {other.name for other in abi.struct_fields.get(struct, ())}:
+            return f"the struct {struct} has no field {field}"
+        if not dot and use not in fields:
             return f"the image struct has no field {use}"
     if "mode" in function.fields and fields["mode"].type != "ModeID":
         return f"the image struct keeps its mode as {fields['mode'].type}, not as ModeID"
@@ -310,7 +315,7 @@ _FIXED = MappingProxyType(
 
 
 def _struct(abi: Abi, name: str) -> Iterator[str]:
-    instance = name.endswith("Instance")
+    instance = name.endswith("Instance") or name in HANDLES
     reference = f"struct {name}" if instance else name
     yield f"struct {name} {{" if instance else "typedef struct {"
     end = 0
@@ -329,6 +334,8 @@ def _struct(abi: Abi, name: str) -> Iterator[str]:
             f' "{name}.{field.name} is misplaced");'
         )
     yield f'_Static_assert(sizeof({reference}) == {size}, "{name} has another size");'
+    if name in HANDLES:
+        yield f"typedef struct {name} *{name};"
 
 
 #: Types that the header can spell as they are. Anything else is a plain pointer, or bytes.

@@ -50,7 +50,7 @@ LIBC = _names(
     abort aligned_alloc bcmp bsearch calloc free getenv madvise malloc memchr memcmp memcpy memmove memset
     mmap munmap posix_memalign pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_self qsort
     realloc sched_yield stpcpy strcasecmp strchr strcmp strcpy strlen strncasecmp strncmp strncpy strstr
-    sysconf __errno_location
+    sysconf __errno_location __register_atfork pthread_atfork
     """
 )
 LIBM = _names(

@@ -70,7 +70,7 @@ class Function:
     """A public function of Pillow that has a front.
 
     ``uses`` names what the front and its kernels rely on: fields of the image struct,
-    and callbacks as ``Name()``.
+    fields of others as ``Struct.field``, and callbacks as ``Name()``.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Function:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields of the image struct among :attr:`uses`."""
+        """The fields among :attr:`uses`; those of the image struct have no struct before a dot."""
         return tuple(use for use in self.uses if not use.endswith("()"))
 
     @property

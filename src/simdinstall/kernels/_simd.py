@@ -3,6 +3,10 @@
 Part of Pillow as built by simdinstall. ``python -m PIL._simd`` prints a table, with
 ``--json`` for programs. The variable ``PILLOW_SIMD`` (none, sse4, avx2, avx512), read when
 Pillow is imported, lowers the choice; :func:`set_level` changes it in a running process.
+
+The memory of big images is kept warm between them: at most 64 MiB, or as many as the
+variable ``PILLOW_SIMD_MEMORY`` says (0 switches it off). :func:`memory` shows how much
+that is, :func:`set_memory` changes it, and ``Image.core.clear_cache()`` gives it back.
 """
 
 from __future__ import annotations
@@ -23,6 +27,16 @@ class Entry(NamedTuple):
     kernel: str
     level: str
     calls: int
+
+
+class Memory(NamedTuple):
+    """The memory of big images, in bytes; ``served`` and ``reused`` count blocks."""
+
+    limit: int
+    kept: int
+    lent: int
+    served: int
+    reused: int
 
 
 class _CEntry(ctypes.Structure):
@@ -82,14 +96,36 @@ def reset() -> None:
     _library().pillow_simd_reset()
 
 
+def memory() -> Memory:
+    """How much is kept for the next images and at most may be, and how much images have now.
+
+    All zeros in a build whose memory comes from Pillow alone.
+    """
+    ask = getattr(_library(), "pillow_simd_memory", None)
+    found = (ctypes.c_ulonglong * 5)()
+    if ask is not None:
+        ask(found)
+    return Memory(*found)
+
+
+def set_memory(mebibytes: int) -> None:
+    """Keep at most that much between images; with 0, leave all memory to malloc."""
+    setter = getattr(_library(), "pillow_simd_set_memory", None)
+    if setter is not None:
+        setter.argtypes = [ctypes.c_ulonglong]
+        setter(max(0, mebibytes) << 20)
+
+
 def main() -> None:
     """Print what serves what here."""
     if "--json" in sys.argv[1:]:
         rows = [entry._asdict() for entry in usable()]
-        print(json.dumps({"schema": "pillow-simd/1", "build": build(), "level": level(), "functions": rows}))
+        report = {"schema": "pillow-simd/1", "build": build(), "level": level(), "functions": rows}
+        print(json.dumps(report | {"memory": memory()._asdict()}))
         return
     print(build())
     print(f"level in use: {level()}")
+    print(f"memory kept between images: at most {memory().limit >> 20} MiB")
     for entry in usable():
         print(f"  {entry.function:28} {entry.kernel} ({entry.level})")
 
