@@ -185,6 +185,37 @@ def test_named_filters(simd: Simd, mode: str, name: str) -> None:
         check(simd, Case(mode=mode, size=(83, 51), kernel=kernel, data=data))
 
 
+def fraction_kernel(rng: random.Random) -> Kernel:
+    """Fractions of whole numbers: many are done without floats, some must not be."""
+    n = rng.choice((3, 5))
+    scale = rng.choice((*range(1, 34), 63, 64, 65, 100, 127))
+    largest = rng.choice((1, 2, 9, 40, 127, 130, 600))
+    values = [rng.choice((0, 1)) * rng.randint(-largest, largest) for _ in range(n * n)]
+    if rng.random() < 0.5:  # no contrast lost: they add up to the scale
+        values[n * n // 2] += scale - sum(values)
+    offset = rng.choice((0, 0, 1, 128, 255, -3, 0.5, 1 / 3, -0.25, 40000, rng.randint(-300, 300) / scale))
+    return (n, n), scale, offset, tuple(values)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_fractions(simd: Simd, mode: str) -> None:
+    rng = random.Random(SEED)
+    for _ in range(CASES // 4):
+        size = rng.choice((5, 35, 37, 67, 131, 200)), rng.randint(5, 9)
+        data = pixels(rng, size[0] * size[1] * 4)
+        check(simd, Case(mode=mode, size=size, kernel=fraction_kernel(rng), data=data))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 7, 13, 16, 31, 63])
+def test_every_quotient(simd: Simd, scale: int) -> None:
+    """Each whole number that a kernel can add up to, and so each quotient and remainder."""
+    data = bytes(x for a in range(256) for b in range(max(1, 2 * scale)) for x in (a, b % 256))
+    kernel = (3, 3), scale, 0, (0, 0, 0, 0, scale, 1, 0, 0, 0)
+    rows = [data[i : i + 4000] for i in range(0, len(data), 3990)]
+    im = b"".join(row.ljust(4000, b"\0") * 3 for row in rows)
+    check(simd, Case(mode="L", size=(4000, 3 * len(rows)), kernel=kernel, data=im))
+
+
 @pytest.mark.parametrize("mode", ONE_OF_EACH)
 def test_several_stripes(simd: Simd, mode: str) -> None:
     data = random.Random(3).randbytes(99999)

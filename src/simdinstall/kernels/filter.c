@@ -18,9 +18,12 @@
  * All that is done in stripes of the image that are narrow enough for the cache. The
  * bands of a pixel are packed together first, without the bytes that the
  * mode leaves unused; stock writes zeros there.
+ *
+ * Where whole numbers do as well, filter_whole.c does it all but the edges.
  */
 #include "filter.h"
 
+#include "filter_whole.h"
 #include "lanes.h"
 
 /*
@@ -424,6 +427,9 @@ SIMD_NAME(filter)(Imaging im, int xsize, int ysize, const float *kernel, float o
     struct stripe s = {.width = pixels * p.bands};
     size_t size = lay_out(&s, NULL, &k, &p);
     char *memory = aligned_alloc(64, size);
+    struct whole_kernel whole;
+    const int in_whole = p.samples == BYTES &&
+                         SIMD_NAME(filter_whole_plan)(&whole, xsize, kernel, offset);
     Imaging imOut;
     int from, to;
 
@@ -441,7 +447,11 @@ SIMD_NAME(filter)(Imaging im, int xsize, int ysize, const float *kernel, float o
 
     ImagingSectionEnter(&cookie);
     IMAGE_LOCK(im);
-    for (from = reach; from < im->xsize - reach; from = to) {
+    from = reach;
+    if (in_whole && SIMD_NAME(filter_whole)(imOut, im, &whole, reach)) {
+        from = im->xsize;
+    }
+    for (; from < im->xsize - reach; from = to) {
         to = im->xsize - reach - from < pixels ? im->xsize - reach : from + pixels;
         filter_stripe(imOut, im, &k, &p, &s, from, to);
     }
