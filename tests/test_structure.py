@@ -68,6 +68,7 @@ ORDER = [
     "doctor_text",
     "checkup",
     "pipeline",
+    "cache",
     "options",
     "commands",
     "cli",

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import shtab
 
 from simdinstall import __version__, report
-from simdinstall.commands import bench, doctor, install, keep, look, undo
+from simdinstall.commands import bench, cache, doctor, install, keep, look, undo
 from simdinstall.commands.frame import Command, Output
 from simdinstall.errors import EXIT_CODES, SimdinstallError, UsageError
 from simdinstall.options import Group, Parser
@@ -98,6 +98,7 @@ COMMANDS: tuple[Command, ...] = (
     *doctor.COMMANDS,
     *keep.COMMANDS,
     *bench.COMMANDS,
+    *cache.COMMANDS,
     Command(
         name="completion",
         summary="print a completion script for your shell",

@@ -109,18 +109,22 @@ def prepare(
         kernels=chosen,
         left_out=ruled_out,
     )
-    return Prepared(plan=made, up_to_date=_up_to_date(made), notes=services.fetcher.notes)
+    return Prepared(
+        plan=made, up_to_date=_up_to_date(made) if installing else "", notes=services.fetcher.notes
+    )
 
 
-def make(prepared: Prepared, *, services: Services, scratch: Path) -> Made:
+def make(prepared: Prepared, *, services: Services, scratch: Path, quick: bool = False) -> Made:
     """Build and verify; both come from the cache when nothing that goes in has changed.
+
+    ``quick``: verify at the best level only.
 
     Raises BuildError, NoSpaceError, VerifyError.
     """
     wanted = prepared.plan
     plan.require_kernels(wanted)
     built = build.build(wanted, store=services.store, run=services.run, progress=services.progress)
-    verdict = _verdict(built, wanted, services, scratch)
+    verdict = _verdict(built, wanted, services, scratch, quick)
     if not verdict.ok:
         return Made(wheel=built, verdict=verdict)
     complete = wheel.with_verdict(
@@ -185,7 +189,7 @@ def _up_to_date(wanted: Plan) -> str:
     return f"{status.name} {status.version} is installed, intact, and just what would be built"
 
 
-def _verdict(built: Wheel, wanted: Plan, services: Services, scratch: Path) -> Verdict:
+def _verdict(built: Wheel, wanted: Plan, services: Services, scratch: Path, quick: bool) -> Verdict:
     """The kept verdict on this very wheel under this very interpreter and CPU, or a new one."""
     key = digest(
         {
@@ -193,6 +197,7 @@ def _verdict(built: Wheel, wanted: Plan, services: Services, scratch: Path) -> V
             "python": [str(wanted.environment.python.resolve()), *wanted.environment.version],
             "cpu": wanted.cpu.to_json()["features"],
             "fidelity": wanted.fidelity,
+            **({"quick": True} if quick else {}),
         }
     )
     fresh: list[Verdict] = []
@@ -207,6 +212,7 @@ def _verdict(built: Wheel, wanted: Plan, services: Services, scratch: Path) -> V
             candidate,
             python=wanted.environment.python,
             fidelity=wanted.fidelity,
+            quick=quick,
             progress=lambda what, share: services.progress(f"verifying: {what}", int(share * 100), 100),
         )
         fresh.append(verdict)

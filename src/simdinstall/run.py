@@ -175,6 +175,11 @@ class Child:
         self._errors = errors
         self._pending = b""
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def send(self, line: str) -> None:
         """Write one line. Raises :class:`ChildEnded` when nobody reads it any more."""
         assert self._process.stdin is not None

@@ -15,6 +15,7 @@ from simdinstall import (
     plan,
     report,
 )
+from simdinstall.commands.cached import install_from_cache
 from simdinstall.commands.frame import (
     Command,
     Output,
@@ -43,6 +44,19 @@ def _install_options(group: Group) -> None:
     build_options(group)
     target_options(group)
     cpu_option(group)
+    group.value(
+        "--cache",
+        metavar="DIR|URL",
+        complete=shtab.DIRECTORY,
+        help="take the best build of a wheel cache (`simdinstall cache build`); nothing is compiled",
+    )
+    group.value(
+        "--trust",
+        parse=path,
+        metavar="KEY.pub",
+        complete=shtab.FILE,
+        help="with --cache: require a signature by this key",
+    )
     group.flag("--dry-run", help="show the plan and stop")
     group.flag("--check", help="exit 1 if something would change, 0 if not; change nothing")
     ask_options(group)
@@ -61,6 +75,8 @@ def run_install(arguments: Namespace, output: Output) -> int:
     request = build_request(arguments)
     if not (arguments.check or arguments.dry_run):
         require_answer(arguments)
+    if arguments.cache:
+        return install_from_cache(arguments, output)
     target, recovery = settled_target(arguments)
     tell_recovery(recovery)
     with scratch_folder() as scratch:
