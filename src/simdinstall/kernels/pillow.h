@@ -48,6 +48,8 @@ extern void
 ImagingDelete(Imaging im);
 extern Imaging
 ImagingCopy(Imaging im);
+extern void
+ImagingCopyPalette(Imaging destination, Imaging source);
 extern Imaging
 ImagingGaussianBlur(Imaging imOut, Imaging imIn, float xradius, float yradius, int passes);
 
