@@ -116,6 +116,18 @@ def test_every_build_is_first_and_last_equally_often() -> None:
     assert "".join(told) == "abccbabcaacbcabbac"
 
 
+def test_long_calls_are_timed_once_in_a_round() -> None:
+    told: list[str] = []
+    probes = [Scripted("a", 0.5, told), Scripted("b", 0.25, told)]
+    seconds = {"a": 0.5, "b": 0.25}
+    found = measure.time_interleaved(probes, Effort(rounds=2, budget=9, long=0.4), first=seconds)
+    assert "".join(told) == "abba"
+    assert found["a"].seconds == (0.5, 0.5)
+    told.clear()
+    measure.time_interleaved(probes, Effort(rounds=1, least=1, long=0.6), first=seconds)
+    assert "".join(told) == "abba"
+
+
 def test_calls_fill_the_slice_and_rounds_the_budget() -> None:
     told: list[str] = []
     probes = [Scripted("a", 0.001, told), Scripted("b", 0.004, told)]

@@ -6,10 +6,12 @@ import hashlib
 import itertools
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
 from simdinstall._probe import images, machine, outcome
+from simdinstall._probe.operations import Store
 from simdinstall._probe.outcome import Part
 
 
@@ -22,6 +24,19 @@ def test_images_have_their_size_and_are_the_same_each_time(
     first = images.pixels(mode, *size, content)
     assert len(first) == images.size_of(mode, *size)[1]
     assert images.pixels(mode, *size, content) == first
+
+
+def test_images_are_made_once_for_all_builds(tmp_path: Path) -> None:
+    wanted = images.pixels("I;16", 5, 4, "graphics", 2)
+    assert Store(folder=str(tmp_path)).pixels("I;16", (5, 4), "graphics", 2) == wanted
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(b"made by another")
+    store = Store(folder=str(tmp_path))
+    assert store.pixels("I;16", (5, 4), "graphics", 2) == b"made by another"
+    assert store.pixels("I;16", (5, 4), "graphics", 3) != wanted
+    kept.unlink()
+    assert store.pixels("I;16", (5, 4), "graphics", 2) == b"made by another"
+    assert Store(folder=str(tmp_path / "none")).pixels("I;16", (5, 4), "graphics", 2) == wanted
 
 
 def test_the_very_bytes_are_fixed() -> None:

@@ -69,7 +69,7 @@ class Options:
     def effort(self) -> Effort:
         """The time for a row in one pass."""
         if self.quick:
-            return Effort(rounds=2, least=1, budget=0.04, slice=0.002)
+            return Effort(rounds=2, least=1, budget=0.04, slice=0.002, long=0.03)
         return Effort(rounds=4, least=2, budget=0.25, slice=0.006)
 
     def settles(self, found: Comparison) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import statistics
 import tempfile
@@ -284,7 +285,8 @@ class Effort:
     ``rounds`` at most and ``least`` at least; once all builds together have used ``budget`` CPU
     seconds no further round is begun. ``slice`` are the seconds of one build in one turn:
     short ones bring the turns closer together, so that what slows the machine down hits
-    all. ``calls`` is the most in one turn.
+    all. ``calls`` is the most in one turn. Where a call takes ``long`` seconds or more, a round goes
+    forwards only.
     """
 
     rounds: int = 3
@@ -292,6 +294,7 @@ class Effort:
     budget: float = 1.0
     slice: float = 0.02
     calls: int = 20_000
+    long: float = math.inf
 
 
 def time_interleaved(
@@ -312,6 +315,7 @@ def time_interleaved(
     slice is known to be enough. A build that ends or fails on the way is missing from the result.
     """
     turns = {probe.build.label: _Turns() for probe in probes}
+    long = max((first or {}).values(), default=0.0) >= effort.long
     alive = list(probes)
     for probe in probes:
         label = probe.build.label
@@ -325,7 +329,7 @@ def time_interleaved(
     ):
         begin = (number + shift) % max(1, len(alive))
         order = alive[begin:] + alive[:begin]
-        for probe in [*order, *reversed(order)]:
+        for probe in order if long else [*order, *reversed(order)]:
             if probe in alive and not turns[probe.build.label].take(probe):
                 alive.remove(probe)
         for probe in alive:

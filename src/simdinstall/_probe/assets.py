@@ -6,8 +6,7 @@ import os
 import re
 from typing import Any
 
-from .images import pixels
-from .operations import Unavailable
+from .operations import Store, Unavailable
 
 _FORMATS = {
     "jpg": "JPEG",
@@ -21,7 +20,7 @@ _FORMATS = {
 _NAME = re.compile(r"(photo|graphics)-(\d+)x(\d+)((?:-[A-Za-z0-9]+)*)\.([a-z0-9]+)")
 
 
-def make(name: str, path: str) -> None:
+def make(name: str, path: str, store: Store) -> None:
     """Write the file that a name asks for, such as ``photo-2560x1600-RGBA-q85.jpg``.
 
     The words between size and suffix: a mode, ``q85`` for a quality, ``progressive``,
@@ -47,11 +46,17 @@ def make(name: str, path: str) -> None:
             options["compression"] = {"lzw": "tiff_lzw", "deflate": "tiff_adobe_deflate"}[word]
         else:
             mode = word
-    _write(mode, (int(width), int(height)), content, _FORMATS[suffix], options, path)
+    _write(mode, (int(width), int(height)), content, _FORMATS[suffix], options, path, store)
 
 
 def _write(
-    mode: str, size: tuple[int, int], content: str, format: str, options: dict[str, Any], path: str
+    mode: str,
+    size: tuple[int, int],
+    content: str,
+    format: str,
+    options: dict[str, Any],
+    path: str,
+    store: Store,
 ) -> None:
     from PIL import Image
 
@@ -60,7 +65,7 @@ def _write(
         raise Unavailable(f"no build here writes {format}")
     if format == "AVIF":
         options = {"max_threads": 1, "speed": 9, **options}
-    image = Image.frombytes(mode, size, pixels(mode, size[0], size[1], content))
+    image = Image.frombytes(mode, size, store.pixels(mode, size, content, 1))
     half = path + ".part"
     image.save(half, format, **options)
     os.replace(half, path)

@@ -42,10 +42,15 @@ class Operation(NamedTuple):
 
 
 class Store:
-    """Keeps the bytes of synthetic images between operations, up to a limit in bytes."""
+    """Keeps the bytes of synthetic images between operations, up to a limit in bytes.
 
-    def __init__(self, limit: int = 128 << 20) -> None:
+    Where there is a folder they are kept there too, without limit: making an image takes many
+    times as long as reading one that another build has made.
+    """
+
+    def __init__(self, limit: int = 128 << 20, folder: str = "") -> None:
         self._limit = limit
+        self._folder = folder
         self._kept: dict[tuple[Any, ...], bytes] = {}
 
     def pixels(self, mode: str, size: tuple[int, int], content: str, seed: int) -> bytes:
@@ -53,11 +58,29 @@ class Store:
         key = (mode, size, content, seed)
         found = self._kept.pop(key, None)
         if found is None:
-            found = pixels(mode, *size, content, seed)
+            found = self._shared(mode, size, content, seed)
         if len(found) <= self._limit:
             self._kept[key] = found
         while sum(map(len, self._kept.values())) > self._limit:
             del self._kept[next(iter(self._kept))]
+        return found
+
+    def _shared(self, mode: str, size: tuple[int, int], content: str, seed: int) -> bytes:
+        if not self._folder:
+            return pixels(mode, *size, content, seed)
+        path = os.path.join(self._folder, f"{content}-{size[0]}x{size[1]}-{mode}-{seed}.pixels")
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError:
+            found = pixels(mode, *size, content, seed)
+        half = f"{path}.{os.getpid()}"
+        try:
+            with open(half, "wb") as file:
+                file.write(found)
+            os.replace(half, path)
+        except OSError:
+            pass  # no room: the next build makes its own
         return found
 
 

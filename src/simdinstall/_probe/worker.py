@@ -73,6 +73,7 @@ class Worker:
         """Who this is: interpreter, library, its kernels. ``folder`` holds assets."""
         self._folder = folder
         self._library = library
+        self._pixels = operations.Store(folder=folder)
         common = {"python": sys.version.split()[0], "pid": os.getpid(), "trace": {}}
         if library != "pillow":
             return {**common, **suites.hello(library)}
@@ -222,9 +223,10 @@ class Worker:
         return outcome.to_json(outcome.compare(found[0], found[1]))
 
     def do_release(self) -> Answer:
-        """Forget what was prepared."""
+        """Forget what was prepared, and leave all that stays to no further collection."""
         self._call = self._first = None
         gc.collect()
+        gc.freeze()
         return {}
 
     # --- checks
@@ -294,7 +296,7 @@ class Worker:
         """Make an encoded file for all builds to read."""
         from .assets import make
 
-        make(name, os.path.join(self._folder, name))
+        make(name, os.path.join(self._folder, name), self._pixels)
         return {}
 
 
