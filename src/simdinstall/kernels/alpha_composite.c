@@ -10,25 +10,19 @@
 #include "lanes.h"
 
 #define FULL (255 * 128)
-#define ALPHA 0xff000000u /* the last byte of a pixel, as x86 loads it */
 
-/* In each 128-bit part, 32-bit lane j everywhere. */
-#define BROADCAST32(a, j) LANES_OP(shuffle_epi32)(a, (j) * 0x55)
-
-/* a where `test` has only zeros in a 32-bit lane, else b. */
+/* The lower 16 bits of a 32-bit lane from a, the upper ones from b. */
 LANES_INLINE vec
-where_zero(vec test, vec a, vec b) {
+halves(vec a, vec b) {
 #if LANES_LEVEL == SIMD_LEVEL_AVX512
-    return _mm512_mask_blend_epi32(_mm512_cmpeq_epi32_mask(test, v_zero()), b, a);
-#elif LANES_LEVEL == SIMD_LEVEL_AVX2
-    return _mm256_blendv_epi8(b, a, _mm256_cmpeq_epi32(test, v_zero()));
+    return _mm512_mask_blend_epi16(0xaaaaaaaa, a, b);
 #else
-    return _mm_blendv_epi8(b, a, _mm_cmpeq_epi32(test, v_zero()));
+    return LANES_OP(blend_epi16)(a, b, 0xaa);
 #endif
 }
 
 /*
- * floor(a * 255 * FULL / sum) for lanes with a > 0, hence 65025 >= sum >= 255 a > 0.
+ * floor(a * 255 * FULL / sum) for 65025 >= sum >= 255 a, or 0 if both are 0.
  *
  * Numerator and denominator are exact in single precision: at most 24 significant bits.
  * The rounded quotient is below 2^15. It can be one too large where it was rounded up to
@@ -39,54 +33,56 @@ where_zero(vec test, vec a, vec b) {
 LANES_INLINE vec
 weight(vec alpha, vec sum) {
     vecf numerator = f_mul(f_from_int(alpha), f_set(255 * FULL));
-    vec quotient = f_truncate(LANES_OP(div_ps)(numerator, f_from_int(sum)));
+    vecf denominator = f_max(f_from_int(sum), f_set(1));
+    vec quotient = f_truncate(LANES_OP(div_ps)(numerator, denominator));
     vec remainder = v_sub16(v_shl32(alpha, 7), v_mullo16(quotient, sum));
     vec negative = v_shr32(v_add32(remainder, v_set32(64)), 16);
 
     return v_sub32(quotient, negative);
 }
 
-/* x / 255 / 2**more_bits of 32-bit lanes to which half of the divisor was added. */
+/* 256 times x / 255, rounded as stock does, for x to which half of the divisor was added. */
 LANES_INLINE vec
-divided_by_255(vec x, int more_bits) {
-    return v_shr32(v_add32(v_shr32(x, 8), x), 8 + more_bits);
+by_255(vec x) {
+    return v_add32(v_shr32(x, 8), x);
 }
 
-/* The weighted sum of four bands of one pixel in each 128-bit part. */
+/* The weighted sum of one band of both images, which lie in a pair of 16-bit lanes. */
 LANES_INLINE vec
-mixed(vec bytes, vec weights) {
-    vec sum = v_madd16_add(v_set32(0x80 << 7), bytes, weights);
-
-    return divided_by_255(sum, 7);
+mixed(vec pair, vec weights) {
+    return by_255(v_madd16_add(v_set32(0x80 << 7), pair, weights));
 }
 
+/*
+ * Each 32-bit lane is a pixel: its bands, from the lowest byte up, and last its alpha. Where
+ * the upper image has alpha 0, the weight is 0, and dividing what was multiplied gives the
+ * pixel below again.
+ */
 LANES_INLINE vec
 composite(vec below, vec above) {
-    vec zero = v_zero();
+    const vec low_bytes = v_set32(0x00ff00ff);
     vec below_alpha = v_shr32(below, 24), alpha = v_shr32(above, 24);
     vec sum = v_add32(
         v_mullo16(alpha, v_set32(255)),
         v_mullo16(below_alpha, v_sub32(v_set32(255), alpha))
     );
     vec w = weight(alpha, sum);
-    /* The two weights of a pixel as a pair of 16-bit lanes. */
+    /* The two weights of a pixel as a pair of 16-bit lanes, and so its first two bands ... */
     vec weights = v_or(w, v_shl32(v_sub32(v_set32(FULL), w), 16));
-    /* Bytes of both images side by side, two pixels in each half of a part. */
-    vec first = v_low8(above, below), second = v_high8(above, below);
-    vec result = v_pack16(
-        v_pack32(
-            mixed(v_low8(first, zero), BROADCAST32(weights, 0)),
-            mixed(v_high8(first, zero), BROADCAST32(weights, 1))
-        ),
-        v_pack32(
-            mixed(v_low8(second, zero), BROADCAST32(weights, 2)),
-            mixed(v_high8(second, zero), BROADCAST32(weights, 3))
+    vec pairs = halves(above, v_shl32(below, 16));
+    vec band0 = mixed(v_and(pairs, low_bytes), weights);
+    vec band1 = mixed(v_shr16(pairs, 8), weights);
+    /* ... and the third one. Each result is in the bits from 15 on. */
+    vec band2 = mixed(v_and(halves(v_shr32(above, 16), below), low_bytes), weights);
+    vec result_alpha = by_255(v_add32(sum, v_set32(0x80))); /* from 8 on */
+
+    return v_or(
+        v_or(v_shr32(band0, 15), v_and(v_shr32(band1, 7), v_set32(0x0000ff00))),
+        v_or(
+            v_and(v_shl32(band2, 1), v_set32(0x00ff0000)),
+            v_and(v_shl32(result_alpha, 16), v_set32(0xff000000))
         )
     );
-    vec result_alpha = v_shl32(divided_by_255(v_add32(sum, v_set32(0x80)), 0), 24);
-
-    result = v_or(v_andnot(v_set32(ALPHA), result), result_alpha);
-    return where_zero(alpha, below, result);
 }
 
 static void
