@@ -29,7 +29,6 @@ def answering(output: str, status: int = 0, asked: list[list[str]] | None = None
         ("dpkg", "a, b:amd64: /usr/lib/x\n", "a"),
         ("rpm", "python3-pillow\n", "python3-pillow"),
         ("pacman", "python-pillow\n", "python-pillow"),
-        ("apk", "/usr/lib/x is owned by py3-pillow-10.4.0-r1\n", "py3-pillow"),
     ],
 )
 def test_answers_of_package_managers(manager: str, output: str, package: str) -> None:

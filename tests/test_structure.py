@@ -24,6 +24,8 @@ ORDER = [
     "distributions",
     "ownership",
     "environment",
+    "package_managers",
+    "conda",
     "archive",
     "kernels",
     "toolchain",

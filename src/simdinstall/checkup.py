@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from simdinstall import cpu, doctor, environment, health, install
+from simdinstall import conda, cpu, doctor, environment, health, install, package_managers
 from simdinstall.cpu import Cpu
 from simdinstall.environment import Environment
 from simdinstall.errors import CpuError, SimdinstallError, StateError
@@ -117,7 +117,19 @@ def collect(
         newest_simd=releases.found.get("pillow-simd"),
         machines=others,
         lowered=environ.get("PILLOW_SIMD", ""),
+        clobbered=conda.findings(env) if env.kind == "conda" else (),
+        conflicts=_conflicts(env, examined, run),
     )
+
+
+def _conflicts(
+    env: Environment, examined: health.Health, run: Runner
+) -> tuple[package_managers.Conflict, ...]:
+    """What the package manager's records say, where libraries of the system's are in use."""
+    if all(library.bundled for library in examined.loaded("jpeg")):
+        return ()
+    manager = env.package_manager
+    return package_managers.conflicts(manager, package_managers.installed(manager, run=run))
 
 
 def read_cpu(path: Path) -> Cpu:

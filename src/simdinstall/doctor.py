@@ -15,8 +15,10 @@ from packaging.version import InvalidVersion, Version
 from simdinstall import remedies
 from simdinstall.cpu import ISA_FEATURES, Cpu
 from simdinstall.environment import Environment, State
+from simdinstall.environment import Finding as Inspected
 from simdinstall.health import Health
 from simdinstall.install import Status
+from simdinstall.package_managers import Conflict
 from simdinstall.remedies import Remedy
 
 
@@ -48,7 +50,8 @@ class Facts:
     """All that is judged. ``newest`` releases are None where no index could be asked.
 
     ``machines`` are CPUs that the build should run on too, by name. ``lowered`` is the
-    value of ``PILLOW_SIMD`` in the caller's environment.
+    value of ``PILLOW_SIMD`` in the caller's environment. ``clobbered`` is what conda's records
+    say of files over one another, ``conflicts`` what the package manager's say.
     """
 
     env: Environment
@@ -59,6 +62,8 @@ class Facts:
     newest_simd: str | None = None
     machines: tuple[tuple[str, Cpu], ...] = ()
     lowered: str = ""
+    clobbered: tuple[Inspected, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
 
 
 #: Features that the official Linux wheels have, with the release that brought them.
@@ -210,7 +215,7 @@ def _import(facts: Facts) -> Iterator[Finding]:
 
 
 def _inspected(facts: Facts) -> Iterator[Finding]:
-    for found in facts.env.findings:
+    for found in (*facts.env.findings, *facts.clobbered):
         severity, reinstalls = _INSPECTED.get(found.code, (Severity.NOTE, False))
         remedy = _remedy(facts) if reinstalls else remedies.for_code(found.code, facts.env)
         yield Finding(
@@ -397,6 +402,15 @@ def _libraries(facts: Facts) -> Iterator[Finding]:
             code="zlib-ng-claimed",
             what=f"features say zlib-ng {claimed}; loaded is {loaded[0]}",
             why=f"{loaded[0].path}: official wheels leave zlib to the system",
+        )
+    # Where all libraries are Pillow's own, the system's may lie as they like.
+    for conflict in facts.conflicts if any(not lib.bundled for lib in health.loaded("jpeg")) else ():
+        yield Finding(
+            severity=Severity.NOTE,
+            code="packages",
+            what=conflict.what,
+            why=conflict.why,
+            command=conflict.command,
         )
     bundle = any(library.bundled for library in health.libraries)
     for library in health.libraries:

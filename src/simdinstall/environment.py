@@ -32,7 +32,7 @@ from simdinstall.distributions import (
 from simdinstall.errors import TargetError
 from simdinstall.interpreter import Facts
 from simdinstall.ownership import (
-    QUERIES,
+    MANAGERS,
     conda_packages,
     package_by_place,
     package_of,
@@ -321,8 +321,10 @@ def _with_packages(
 
 
 def _with_conda_package(owner: Distribution, prefix: Path) -> Distribution:
-    candidates = [str(owner.location / "METADATA"), *(str(owner.site / f) for f in owner.files)]
-    candidates += [str(owner.site / "PIL" / "Image.py")]
+    candidates = [str(owner.location / "METADATA")]
+    if not owner.has_metadata or owner.installer not in INSTALLERS:
+        # The files mislead where pip laid another Pillow over the one of conda.
+        candidates += [*(str(owner.site / f) for f in owner.files), str(owner.site / "PIL" / "Image.py")]
     inside = frozenset(
         str(Path(file).relative_to(prefix)) for file in candidates if Path(file).is_relative_to(prefix)
     )
@@ -423,7 +425,7 @@ class _Look:
             return None
         imported = self._imported()
         candidates = (*self.inside(), *((imported,) if imported else ()))
-        return next((owner for owner in candidates if owner.managed_by in QUERIES), None)
+        return next((owner for owner in candidates if owner.managed_by in MANAGERS), None)
 
     def _name_conda(self) -> None:
         for owner in self.owners:
@@ -714,7 +716,8 @@ def _require_free(env: Environment) -> None:
         raise TargetError(
             f"{env.prefix} is a conda environment",
             why="conda keeps its own record of every file, and its files are links into its cache",
-            hint=f"make a venv of its Python: {_venv(env)}",
+            hint="have simdinstall take conda's Pillow out, record and all, until the rollback: --conda;"
+            f" or make a venv of its Python: {_venv(env)}",
         )
     if env.externally_managed:
         raise TargetError(

@@ -18,8 +18,13 @@ QUERIES: Mapping[str, tuple[tuple[str, ...], re.Pattern[str]]] = {
     "dpkg": (("dpkg", "-S"), re.compile(r"^([^\s:,]+)(?:[:,][^/\n]*)?: /", re.MULTILINE)),
     "rpm": (("rpm", "-qf", "--queryformat", r"%{NAME}\n"), re.compile(r"^([\w.+-]+)$", re.MULTILINE)),
     "pacman": (("pacman", "-Qqo"), re.compile(r"^([\w@.+-]+)$", re.MULTILINE)),
-    "apk": (("apk", "info", "--who-owns"), re.compile(r" is owned by ([\w.+-]+?)-\d", re.MULTILINE)),
 }
+
+#: Every package manager that :func:`package_of` may name.
+MANAGERS = frozenset({*QUERIES, "apk"})
+
+#: Where apk keeps what is installed; read by ourselves, for `apk info` is missing in slim images.
+APK_DATABASE = Path("/lib/apk/db/installed")
 
 #: Seconds for one of these queries; they read a database from disk.
 PATIENCE = 20.0
@@ -57,7 +62,23 @@ def package_of(
         answer = run([*command, file], timeout=PATIENCE, check=False, env={**os.environ, "LC_ALL": "C"})
         if answer.returncode == 0 and (name := pattern.search(answer.stdout)):
             return Package(manager=manager, name=name[1])
-    return package_by_place(file)
+    return apk_owner(file) or package_by_place(file)
+
+
+def apk_owner(file: Path, *, database: Path = APK_DATABASE) -> Package | None:
+    """The package that ``file`` belongs to, by apk's database: paragraphs with P:name, F:folder, R:file."""
+    try:
+        text = database.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    folder, wanted = str(file.parent).lstrip("/"), file.name
+    for paragraph in text.split("\n\n"):
+        if f"\nF:{folder}\n" not in paragraph:
+            continue
+        files = paragraph.partition(f"\nF:{folder}\n")[2].partition("\nF:")[0]
+        if f"R:{wanted}" in files.splitlines() and (name := re.search(r"^P:(.+)$", paragraph, re.MULTILINE)):
+            return Package(manager="apk", name=name[1])
+    return None
 
 
 def package_by_place(file: Path) -> Package | None:

@@ -82,7 +82,7 @@ def jpeg(env: Environment, loaded: Path) -> Remedy:
 
 def for_code(code: str, env: Environment) -> Remedy:
     """The remedy for one of the inspection's findings that a new installation does not cure."""
-    if code in ("system-package", "editable", "conda", "foreign"):
+    if code in ("system-package", "editable", "conda", "conda-clobber", "foreign"):
         return Remedy(command=_instead(env))
     if code == "shadowed" and env.shadowed_by is not None:
         return Remedy(command=_instead(env))

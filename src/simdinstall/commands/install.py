@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import shtab
 
 from simdinstall import (
+    conda,
     environment,
     install,
+    package_managers,
     pipeline,
     plan,
     report,
+    toolchain,
 )
 from simdinstall.commands.cached import install_from_cache
 from simdinstall.commands.frame import (
@@ -27,7 +31,8 @@ from simdinstall.commands.frame import (
     settled_target,
     tell_recovery,
 )
-from simdinstall.errors import EXIT_WOULD_CHANGE
+from simdinstall.environment import Environment, State
+from simdinstall.errors import EXIT_WOULD_CHANGE, BuildError, TargetError
 from simdinstall.options import (
     Group,
     Parser,
@@ -38,6 +43,8 @@ from simdinstall.options import (
     path,
     target_options,
 )
+from simdinstall.progress import stderr_console
+from simdinstall.run import run
 
 
 def _install_options(group: Group) -> None:
@@ -59,6 +66,8 @@ def _install_options(group: Group) -> None:
     )
     group.flag("--dry-run", help="show the plan and stop")
     group.flag("--check", help="exit 1 if something would change, 0 if not; change nothing")
+    group.flag("--conda", help="in a conda environment: take conda's Pillow out, record and all")
+    group.flag("--install-deps", help="have the package manager install a compiler where there is none")
     ask_options(group)
     output_options(group)
 
@@ -79,6 +88,10 @@ def run_install(arguments: Namespace, output: Output) -> int:
         return install_from_cache(arguments, output)
     target, recovery = settled_target(arguments)
     tell_recovery(recovery)
+    if arguments.conda:
+        target = _without_conda(target, output)
+    if arguments.install_deps and not (arguments.check or arguments.dry_run):
+        _install_compiler(arguments, target)
     with scratch_folder() as scratch:
         with open_services(offline=request.offline, lifetime=arguments.index_lifetime) as services:
             prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=True)
@@ -114,6 +127,42 @@ def run_install(arguments: Namespace, output: Output) -> int:
         }
     )
     return 0
+
+
+def _without_conda(target: Environment, output: Output) -> Environment:
+    """The target with conda's Pillow given up. Raises TargetError where conda has no part in it."""
+    if target.state != State.CONDA:
+        raise TargetError(
+            f"{target.prefix} is no conda environment",
+            why="there is no conda-meta in it",
+            hint="leave --conda out",
+        )
+    for package in conda.removed(target):
+        output.show(f"taken out of conda's record, kept for rollback: {package}")
+    return conda.released(target)
+
+
+def _install_compiler(arguments: Namespace, target: Environment) -> None:
+    """Run the package manager's command for a compiler, after asking, where none works."""
+
+    def no_zig() -> Path:
+        raise BuildError("zig was not asked for")
+
+    try:
+        toolchain.find("auto", zig=no_zig, libc=target.libc.split()[0])
+    except BuildError:
+        command = package_managers.compiler_command(target.package_manager)
+    else:
+        return
+    if not command:
+        raise TargetError(
+            f"no package manager is known for {target.distro}",
+            hint="install gcc and the C library's headers, or leave --install-deps out: zig is fetched then",
+        )
+    command = package_managers.elevated(command)
+    if agreed(arguments, f"No C compiler works here. Run `{shlex.join(command)}`?"):
+        stderr_console().print(shlex.join(command), highlight=False)
+        run(command, timeout=3600)
 
 
 def _wheel_options(group: Group) -> None:
