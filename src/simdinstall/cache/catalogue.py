@@ -379,6 +379,10 @@ class House:
                 self._clean(after, pages, text)
         return after
 
+    def size(self) -> int:
+        """The bytes of all wheels that lie there, listed or not."""
+        return sum(path.stat().st_size for path in (self.root / WHEELS).rglob("*") if path.is_file())
+
     def _write_pages(self, pages: Mapping[str, bytes]) -> None:
         for relative, content in pages.items():
             path = self.root / relative

@@ -13,6 +13,8 @@ from rich.text import Text
 
 from simdinstall.cache.builder import Progress, Summary
 from simdinstall.cache.catalogue import Catalogue, Entry
+from simdinstall.cache.changes import Difference
+from simdinstall.cache.cluster_plan import ClusterPlan
 
 #: More rows than a terminal has: then only what is going on is shown.
 MOST_ROWS = 30
@@ -94,3 +96,33 @@ def _cells(entry: Entry) -> tuple[str, ...]:
         fast,
         f"{entry.size / 1e6:.1f} MB",
     )
+
+
+def plan_text(made: ClusterPlan) -> RenderableType:
+    """The builds, for whom they are, and the command that makes them."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("build", "nodes", "CPUs", "which"):
+        table.add_column(heading, overflow="fold")
+    for build in made.builds:
+        shown = ", ".join(build.nodes[:6]) + (" …" if len(build.nodes) > 6 else "")
+        table.add_row(build.march, str(len(build.nodes)), ", ".join(build.microarchitectures), shown)
+    lines = [
+        f"{made.nodes} nodes; every one of them has {made.common}"
+        if made.common != "portable"
+        else f"{made.nodes} nodes; the only build that all can run is portable",
+        f"simdinstall cache build DIR --march {made.marches}",
+    ]
+    if len(made.builds) > 1:
+        lines.append("one build for all instead: --march portable; it has every kernel and picks at run time")
+    lines += [f"warning: {warning}" for warning in made.warnings]
+    return Group(table, Text("\n".join(lines)))
+
+
+def difference_text(found: Difference) -> RenderableType:
+    """What came, went and changed."""
+    if not found:
+        return Text("no difference")
+    lines = [f"+ {entry.cell}" for entry in found.added]
+    lines += [f"- {entry.cell}" for entry in found.removed]
+    lines += [f"~ {change.after.cell}: {', '.join(change.what)}" for change in found.changed]
+    return Text("\n".join(lines))

@@ -14,13 +14,33 @@ import shtab
 from rich.live import Live
 
 from simdinstall import cpu, environment, report
-from simdinstall.cache import builder, cells, check, node, show, signing, simple_index, snippets
+from simdinstall.cache import (
+    builder,
+    cells,
+    changes,
+    check,
+    cluster_plan,
+    node,
+    show,
+    signing,
+    simple_index,
+    snippets,
+)
 from simdinstall.cache.builder import FINAL, Progress, Wanted
 from simdinstall.cache.catalogue import House
 from simdinstall.cache.executors import Executor, LocalProcesses
+from simdinstall.cache.simple_index import pages
 from simdinstall.commands.frame import Command, Output, open_services
-from simdinstall.errors import VerifyError
-from simdinstall.options import Group, compiler_name, cpu_option, index_options, output_options, path
+from simdinstall.errors import EXIT_WOULD_CHANGE, UsageError, VerifyError
+from simdinstall.options import (
+    Group,
+    compiler_name,
+    cpu_option,
+    index_options,
+    output_options,
+    path,
+    repeated,
+)
 from simdinstall.progress import stderr_console
 
 EVERY_LEVEL = "portable,x86-64-v2,x86-64-v3,x86-64-v4"
@@ -92,6 +112,25 @@ def _build_options(group: Group) -> None:
     group.flag("--quick", help="verify at each wheel's best level only")
     group.flag("--no-verify", help="do not verify; wheels are marked so, and nodes check them before use")
     group.flag("--rebuild", help="build everything anew")
+    group.value("--dask", metavar="ADDRESS", help="build on the workers of a Dask scheduler that runs")
+    group.flag("--slurm", help="build in jobs of this cluster's Slurm")
+    group.value("--slurm-partition", default="", metavar="NAME", help="the partition of the jobs")
+    group.value(
+        "--slurm-constraint",
+        repeat=True,
+        metavar="FEATURE",
+        help="nodes with this feature; repeated: a group of jobs for each (default: one for each level that "
+        "the nodes' features name)",
+    )
+    group.value("--slurm-account", default="", metavar="NAME", help="whom the jobs are charged to")
+    group.value("--slurm-walltime", default="02:00:00", metavar="H:M:S", help="the jobs' longest time")
+    group.value("--slurm-jobs", default=1, parse=_count, metavar="N", help="jobs in each group (default: 1)")
+    group.value("--slurm-cores", default=2, parse=_count, metavar="N", help="cores of each job (default: 2)")
+    group.value("--slurm-memory", default="4GB", metavar="SIZE", help="memory of each job (default: 4GB)")
+    group.value("--slurm-interface", default="", metavar="NAME", help="network interface between the nodes")
+    group.value(
+        "--slurm-option", repeat=True, metavar="TEXT", help="a further option of sbatch; may be repeated"
+    )
     group.value(
         "--patience",
         parse=float,
@@ -115,7 +154,7 @@ def _build(arguments: Namespace, output: Output) -> int:
     here = cpu.detect()
     marches = cells.parse_marches(arguments.march, here)
     signer = signing.load_secret(arguments.sign) if arguments.sign else None
-    house = House(arguments.where, pages=simple_index.pages)
+    house = House(arguments.where, pages=pages)
     pythons = builder.resolve_pythons(arguments.python or _active_python())
     with open_services(offline=arguments.offline, lifetime=arguments.index_lifetime) as services:
         if arguments.pillow:
@@ -178,7 +217,36 @@ def _active_python() -> str:
 
 
 def _executor(arguments: Namespace) -> Callable[[int], Executor]:
-    return lambda jobs: LocalProcesses(min(jobs, arguments.jobs))
+    """Who builds: a Dask cluster, Slurm's jobs, or processes here."""
+    if arguments.dask and arguments.slurm:
+        raise UsageError("--dask and --slurm exclude each other", hint="say where to build")
+    if not (arguments.dask or arguments.slurm):
+        return lambda jobs: LocalProcesses(min(jobs, arguments.jobs))
+    # Imported here: distributed takes a second, and is an extra.
+    from simdinstall.cache import dask_cluster
+
+    if arguments.dask:
+        return lambda jobs: dask_cluster.connect(arguments.dask, patience=arguments.patience)
+    jobs_wanted = dask_cluster.SlurmJobs(
+        constraints=_constraints(arguments),
+        jobs=arguments.slurm_jobs,
+        partition=arguments.slurm_partition,
+        account=arguments.slurm_account,
+        walltime=arguments.slurm_walltime,
+        cores=arguments.slurm_cores,
+        memory=arguments.slurm_memory,
+        interface=arguments.slurm_interface,
+        options=tuple(repeated(arguments, "slurm_option")),
+    )
+    return lambda jobs: dask_cluster.slurm(jobs_wanted, patience=arguments.patience)
+
+
+def _constraints(arguments: Namespace) -> tuple[str, ...]:
+    """A group of jobs for each feature named, else for each that tells a level, else one for any node."""
+    if named := repeated(arguments, "slurm_constraint"):
+        return tuple(named)
+    features = {node.feature for node in cluster_plan.slurm_nodes() if node.feature}
+    return tuple(sorted(features)) or ("",)
 
 
 @contextmanager
@@ -247,6 +315,88 @@ def _verify(arguments: Namespace, output: Output) -> int:
         )
     output.show(f"{found.wheels} wheels and {found.pages} pages are as the catalogue says; {signed}")
     output.give(document)
+    return 0
+
+
+# -------------------------------------------------------------- diff and prune
+
+
+def _diff_options(group: Group) -> None:
+    group.positional("before", metavar="OLD", complete=shtab.DIRECTORY, help="a cache: folder or URL")
+    group.positional("after", metavar="NEW", complete=shtab.DIRECTORY, help="another one")
+    output_options(group)
+
+
+def _diff(arguments: Namespace, output: Output) -> int:
+    before, after = (node.catalogue(node.place(at)) for at in (arguments.before, arguments.after))
+    found = changes.compare(before, after)
+    output.show(show.difference_text(found))
+    output.give(report.document("cache-diff", **found.to_json()))
+    return EXIT_WOULD_CHANGE if found else 0
+
+
+def _prune_options(group: Group) -> None:
+    group.positional("where", metavar="DIR", parse=path, complete=shtab.DIRECTORY, help="the cache's folder")
+    group.value(
+        "--keep-latest",
+        parse=_count,
+        metavar="N",
+        help="keep the N newest releases of each Python, platform and level (default: all)",
+    )
+    group.flag("--dry-run", help="show what would go, and stop")
+    _sign(group)
+    output_options(group)
+
+
+def _prune(arguments: Namespace, output: Output) -> int:
+    signer = signing.load_secret(arguments.sign) if arguments.sign else None
+    house = House(arguments.where, pages=pages)
+    listed = house.read()
+    gone = changes.superseded(listed, arguments.keep_latest) if arguments.keep_latest else ()
+    for entry in gone:
+        output.show(f"{'would go' if arguments.dry_run else 'gone'}: {entry.cell}")
+    freed = 0
+    if not arguments.dry_run:
+        cells_gone = frozenset(entry.cell for entry in gone)
+        before = house.size()
+        house.publish(
+            lambda catalogue: catalogue.without(cells_gone),
+            signer=signer,
+            unsigned=arguments.unsigned,
+            clean=True,
+        )
+        freed = before - house.size()
+        output.show(
+            f"{len(gone)} wheels gone, {len(listed.entries) - len(gone)} kept, {freed / 1e6:.1f} MB freed"
+        )
+    output.give(report.document("cache-prune", removed=[entry.cell for entry in gone], bytes_freed=freed))
+    return 0
+
+
+# -------------------------------------------------------------------------- plan
+
+
+def _plan_options(group: Group) -> None:
+    group.value(
+        "--nodes",
+        default="slurm",
+        metavar="FILE|slurm",
+        complete=shtab.FILE,
+        help="the nodes' CPUs: a file or folder with what `simdinstall cpu --json` says on each, lines "
+        "`node level`, or slurm for its features (default)",
+    )
+    output_options(group)
+
+
+def _plan(arguments: Namespace, output: Output) -> int:
+    nodes = (
+        cluster_plan.slurm_nodes()
+        if arguments.nodes == "slurm"
+        else cluster_plan.read_nodes(Path(arguments.nodes).expanduser())
+    )
+    made = cluster_plan.plan(nodes, login=cpu.detect())
+    output.show(show.plan_text(made))
+    output.give(report.document("cache-plan", **made.to_json()))
     return 0
 
 
@@ -324,6 +474,24 @@ COMMANDS = (
                 summary="check every file, hash, page and the signature of a cache",
                 set_up=_list_options,
                 run=_verify,
+            ),
+            Command(
+                name="plan",
+                summary="the smallest set of builds that gives each node of a cluster its best",
+                set_up=_plan_options,
+                run=_plan,
+            ),
+            Command(
+                name="diff",
+                summary="what differs between two caches; exit 1 if anything does",
+                set_up=_diff_options,
+                run=_diff,
+            ),
+            Command(
+                name="prune",
+                summary="remove old releases and what nothing names any more",
+                set_up=_prune_options,
+                run=_prune,
             ),
             Command(
                 name="url",
