@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -30,7 +30,7 @@ from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 
 from simdinstall.errors import BuildError
-from simdinstall.kernels import Function
+from simdinstall.kernels import Catalogue, Function, Kernel
 
 #: Counts up whenever :meth:`Abi.to_json` means something else.
 FORMAT = 2
@@ -215,6 +215,24 @@ def misfits(abi: Abi, functions: Iterable[Function], callbacks: Mapping[str, str
     return found
 
 
+def fit(
+    abi: Abi, kernels: Iterable[Kernel], catalogue: Catalogue
+) -> tuple[tuple[Kernel, ...], dict[str, str]]:
+    """The kernels that the extension admits, and why it does not admit the others, by name.
+
+    A kernel for several functions keeps those that fit.
+    """
+    reasons = misfits(abi, catalogue.functions, catalogue.callbacks)
+    kept, ruled_out = [], {}
+    for kernel in kernels:
+        fitting = tuple(name for name in kernel.functions if name not in reasons)
+        if fitting:
+            kept.append(replace(kernel, functions=fitting))
+        else:
+            ruled_out[kernel.name] = "; ".join(dict.fromkeys(reasons[name] for name in kernel.functions))
+    return tuple(kept), ruled_out
+
+
 def _misfit(abi: Abi, function: Function, callbacks: Mapping[str, str]) -> str:
     name = function.name
     if name not in abi.exported:
@@ -256,8 +274,7 @@ def header(abi: Abi, functions: Iterable[Function], *, release: str) -> str:
         "",
         "#include <stddef.h>",
         "",
-        f'#define PILLOW_RELEASE "{release}"',
-        f"#define PILLOW_RELEASE_NUMBER {_release_number(release)}",
+        f"#define PILLOW_RELEASE_NUMBER {release_number(release)}",
         "",
         "typedef struct ImagingMemoryInstance *Imaging;",
         "typedef struct ImagingPaletteInstance *ImagingPalette;",
@@ -282,7 +299,7 @@ def header(abi: Abi, functions: Iterable[Function], *, release: str) -> str:
     return "\n".join(lines)
 
 
-def _release_number(release: str) -> int:
+def release_number(release: str) -> int:
     """13.0.0 as 130000, for comparisons by the preprocessor."""
     parts = [int(part) for part in re.findall(r"\d+", release)[:3]]
     major, minor, micro = (*parts, 0, 0, 0)[:3]

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simdinstall import __version__, abi, kernels, library, toolchain, wheel
+from simdinstall import __version__, abi, compiling, kernels, library, linked, toolchain, wheel
 from simdinstall.abi import Abi
 from simdinstall.errors import BuildError, UsageError
 from simdinstall.fetch import Download
@@ -42,16 +42,8 @@ def fit(tree: Tree, interface: Abi, catalogue: Catalogue) -> tuple[tuple[Kernel,
 
     A kernel for several functions keeps those that fit.
     """
-    reasons = abi.misfits(interface, catalogue.functions, catalogue.callbacks)
-    kept, ruled_out = [], []
-    for kernel in tree.kernels:
-        fitting = tuple(name for name in kernel.functions if name not in reasons)
-        if fitting:
-            kept.append(replace(kernel, functions=fitting))
-        else:
-            why = "; ".join(dict.fromkeys(reasons[name] for name in kernel.functions))
-            ruled_out.append(LeftOut(kernel=kernel.name, reason=why))
-    return tuple(kept), tuple(ruled_out)
+    kept, reasons = abi.fit(interface, tree.kernels, catalogue)
+    return kept, tuple(LeftOut(kernel=name, reason=why) for name, why in reasons.items())
 
 
 def build(
@@ -103,7 +95,7 @@ def key(plan: Plan, catalogue: Catalogue | None = None) -> str:
     return digest(
         {
             "format": FORMAT,
-            "code": _code_digest((abi, kernels, library, toolchain, wheel)),
+            "code": _code_digest((abi, compiling, kernels, library, linked, toolchain, wheel)),
             "catalogue": _file_digest(kernels.sources_dir() / "manifest.toml"),
             "trace": _file_digest(kernels.sources_dir() / TRACE_SOURCE),
             "pillow": [plan.sources.pillow.sha256, plan.sources.pillow.filename, plan.release],
@@ -114,7 +106,7 @@ def key(plan: Plan, catalogue: Catalogue | None = None) -> str:
             "left_out": [[left.kernel, left.reason] for left in plan.tree.left_out],
             "fidelity": plan.fidelity,
             "march": [plan.march.name, plan.march.level, plan.march.isas, plan.march.target],
-            "compiler": [plan.toolchain.identity, plan.toolchain.kind, plan.toolchain.target_args],
+            "compiler": _maker(plan),
             "epoch": source_date_epoch(),
         }
     )
@@ -131,7 +123,7 @@ def library_key(plan: Plan, chosen: Iterable[Kernel], catalogue: Catalogue) -> s
     return digest(
         {
             "format": FORMAT,
-            "code": _code_digest((abi, kernels, library, toolchain)),
+            "code": _code_digest((abi, compiling, kernels, library, linked, toolchain)),
             "catalogue": _file_digest(kernels.sources_dir() / "manifest.toml"),
             "header": abi.header(plan.abi, served, release=plan.release),
             "libc": [plan.abi.machine, plan.abi.libc, [n for n in plan.abi.needed if n.startswith("libc.")]],
@@ -139,9 +131,17 @@ def library_key(plan: Plan, chosen: Iterable[Kernel], catalogue: Catalogue) -> s
             "kernels": [[kernel.name, kernel.functions] for kernel in chosen],
             "fidelity": plan.fidelity,
             "march": [plan.march.name, plan.march.level, plan.march.isas, plan.march.target],
-            "compiler": [plan.toolchain.identity, plan.toolchain.kind, plan.toolchain.target_args],
+            "compiler": _maker(plan),
         }
     )
+
+
+def _maker(plan: Plan) -> list[Any]:
+    """What the library comes from, as far as its bytes depend on it."""
+    if plan.prebuilt is not None:
+        return ["prebuilt", plan.prebuilt.key, plan.prebuilt.sha256]
+    assert plan.toolchain is not None
+    return [plan.toolchain.identity, plan.toolchain.kind, plan.toolchain.target_args]
 
 
 def _library(
@@ -155,6 +155,12 @@ def _library(
     progress: Progress,
 ) -> library.Library:
     """The kernel library, compiled once for every Python whose extension has this ABI."""
+    if plan.prebuilt is not None:
+        said = f"prebuilt by {plan.prebuilt.identity}: sha256 {plan.prebuilt.sha256}; nothing was compiled\n"
+        log.write_text(said, encoding="utf-8")
+        return plan.prebuilt.library
+    compiler = plan.toolchain
+    assert compiler is not None
 
     def make(folder: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="simdinstall-build-") as temporary:
@@ -166,7 +172,7 @@ def _library(
                 release=plan.release,
                 fidelity=_fidelity(plan.fidelity),
                 march=plan.march,
-                toolchain=plan.toolchain,
+                toolchain=compiler,
                 scratch=Path(temporary),
                 log=log,
                 run=run,
@@ -253,10 +259,12 @@ def _provenance(
         },
         "fidelity": plan.fidelity,
         "compiler": {
-            "kind": plan.toolchain.kind,
-            "version": plan.toolchain.version,
-            "identity": plan.toolchain.identity,
+            "kind": plan.maker.kind,
+            "version": plan.maker.version,
+            "identity": plan.maker.identity,
         },
+        "prebuilt": plan.prebuilt
+        and {"key": plan.prebuilt.key, "sha256": plan.prebuilt.sha256, "layout": plan.prebuilt.layout},
         "flags": told_flags(built),
         "abi": {"libc": plan.abi.libc, "glibc": plan.abi.glibc, "needed": list(built.needed)},
         "kernels": [

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from simdinstall import abi as abi_module
 from simdinstall.abi import Abi
@@ -28,7 +29,6 @@ from simdinstall.progress import Progress, silent
 from simdinstall.run import Runner
 from simdinstall.run import run as run_command
 from simdinstall.toolchain import Toolchain
-from simdinstall.tree import Tree
 
 LIBRARY_NAME = "libpillow_simd.so"
 STOCK_NAME = "_imaging_stock.so"
@@ -64,6 +64,25 @@ LIBM = _names(
 LIBDL = frozenset({"dladdr", "dlsym"})
 
 
+class Sources(Protocol):
+    """What is compiled: :class:`simdinstall.tree.Tree`, or the project's own files as they lie."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that everything is below."""
+        ...
+
+    @property
+    def kernels_dir(self) -> Path:
+        """The folder that names of sources are relative to."""
+        ...
+
+    @property
+    def include_dirs(self) -> tuple[Path, ...]:
+        """Where the compiler finds headers."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Library:
     """The two objects, and the flags that they were made with."""
@@ -93,7 +112,7 @@ def _tuning(march: March, toolchain: Toolchain) -> list[str]:
 
 
 def compile_library(
-    tree: Tree,
+    tree: Sources,
     kernels: Sequence[Kernel],
     *,
     catalogue: Catalogue,
@@ -107,8 +126,11 @@ def compile_library(
     run: Runner = run_command,
     progress: Progress = silent,
     jobs: int = 2,
+    label: str = "",
 ) -> Library:
     """Compile and link both objects in an empty folder, and check them.
+
+    ``label`` is what the library says of itself, the release and ``march`` unless given.
 
     Everything is relative to ``scratch``, so that the result does not depend on where
     it was built. ``log`` gets the commands with their output, in a fixed order. Raises
@@ -124,7 +146,8 @@ def compile_library(
     includes = ["-Iabi", *(f"-Isrc/{d.relative_to(tree.root).as_posix()}" for d in tree.include_dirs)]
     folder = f"src/{tree.kernels_dir.relative_to(tree.root).as_posix()}"
     chosen = units(catalogue, kernels, march.isas, fidelity)
-    named = f'-DSIMD_BUILD="{_c_string(_description(march, toolchain))}"'
+    label = label or f"Pillow {release}, {fidelity}, march {march.name}"
+    named = f'-DSIMD_BUILD="{_c_string(f"{label}, {toolchain.kind} {toolchain.version}")}"'
 
     def compile_unit(unit: Unit) -> str:
         extra = (named,) if unit.isa is None else _prefix(unit, headers)
@@ -183,19 +206,15 @@ def _worth_precompiling(chosen: Iterable[Unit]) -> dict[str, Unit]:
     """One unit of each instruction set whose units would read gcc's largest header often.
 
     <immintrin.h> takes gcc half a second, more than many kernels; read once and kept
-    precompiled, it costs each unit nothing. SSE4 kernels include a small part of it.
+    precompiled, it costs each unit nothing.
     """
     counted = Counter(unit.isa for unit in chosen)
-    return {unit.isa: unit for unit in chosen if unit.isa in ("avx2", "avx512") and counted[unit.isa] >= 3}
+    return {unit.isa: unit for unit in chosen if unit.isa and counted[unit.isa] >= 3}
 
 
 def _prefix(unit: Unit, headers: frozenset[str]) -> tuple[str, ...]:
     """Flags that include it first; gcc takes the text instead where a unit's flags differ."""
     return ("-include", f"{unit.isa}.h") if f"{unit.isa}.h" in headers else ()
-
-
-def _description(march: March, toolchain: Toolchain) -> str:
-    return f"march {march.name}, {toolchain.kind} {toolchain.version}"
 
 
 def _c_string(text: str) -> str:
@@ -217,7 +236,7 @@ def _needed(abi: Abi, undefined: frozenset[str]) -> list[str]:
 
 
 def require_fit(
-    library: Path,
+    library: Path | bytes,
     kernels: Iterable[Kernel],
     *,
     catalogue: Catalogue,
@@ -229,7 +248,8 @@ def require_fit(
 
     ``scratch``: the folder it was linked in, whose path must not be in it.
     """
-    found, level = shape(library), march.level
+    content = library if isinstance(library, bytes) else library.read_bytes()
+    found, level = shape(content), march.level
     fronts = {f.name for f in catalogue.functions if any(f.name in k.functions for k in kernels)}
     exported = {name for name in found.exported if not name.startswith("pillow_simd_")}
     missing = found.imported - abi.exported - abi.imported - LIBC - LIBM - LIBDL
@@ -255,7 +275,7 @@ def require_fit(
         problems.append(f"it is not marked as needing {level}")
     if level is None and found.isa & ~1:
         problems.append("it is marked as needing more than the baseline")
-    if scratch is not None and os.fsencode(scratch) in library.read_bytes():
+    if scratch is not None and os.fsencode(scratch) in content:
         problems.append(f"it holds the path of the folder that it was built in, {scratch}")
     if problems:
         raise BuildError("the kernel library is not what it must be", why="; ".join(problems))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,15 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 
 from simdinstall import abi as abi_module
+from simdinstall.errors import BuildError
+from simdinstall.kernels import ISAS
 
 #: Bits of GNU_PROPERTY_X86_ISA_1_NEEDED (x86-64 psABI, "Program Property").
 ISA_BITS: Mapping[str, int] = {"x86-64": 1, "x86-64-v2": 2, "x86-64-v3": 4, "x86-64-v4": 8}
 ISA_NEEDED = 0xC0008002
+
+#: The section of dispatch.c with the level that nothing above is run of.
+_CEILING = "simd_ceiling"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,10 +38,12 @@ class Shape:
     text_relocations: bool
 
 
-def shape(path: Path) -> Shape:
-    """Read a linked object. Raises BuildError when it is none."""
-    found = abi_module.read(path)
-    with path.open("rb") as stream:
+def shape(linked: Path | bytes) -> Shape:
+    """Read a linked object, a file or its content. Raises BuildError when it is none."""
+    content = linked if isinstance(linked, bytes) else linked.read_bytes()
+    name = "the linked library" if isinstance(linked, bytes) else linked.name
+    found = abi_module.read(content, name=name)
+    with io.BytesIO(content) as stream:
         elf = ELFFile(stream)
         stack = [s for s in elf.iter_segments() if s["p_type"] == "PT_GNU_STACK"]
         dynamic: Any = elf.get_section_by_name(".dynamic")
@@ -58,13 +66,46 @@ def shape(path: Path) -> Shape:
     )
 
 
+def limited(content: bytes, *, level: str | None, isas: Sequence[str]) -> bytes:
+    """A library with every instruction set, made for fewer, and marked as needing ``level``.
+
+    ``content`` must carry some mark. Two places change: the bits of the mark, and the
+    level above which the dispatcher runs and shows nothing. Raises BuildError when the
+    library has not got them.
+    """
+    changed = bytearray(content)
+    elf = ELFFile(io.BytesIO(content))
+    bits = sum(ISA_BITS[name] for name in ISA_BITS if name <= (level or "x86-64"))
+    marks = [
+        segment["p_offset"] + place
+        for segment in elf.iter_segments()
+        if segment["p_type"] == "PT_NOTE"
+        for place in _isa_places(segment.data(), segment["p_align"])
+    ]
+    ceiling = elf.get_section_by_name(_CEILING)
+    if ceiling is None or ceiling["sh_size"] != 1 or not marks:
+        raise BuildError("the kernel library cannot be limited", why="it lacks the places to do so")
+    for place in marks:
+        struct.pack_into("<L", changed, place, bits)
+    changed[ceiling["sh_offset"]] = max((ISAS.index(isa) + 1 for isa in isas), default=0)
+    return bytes(changed)
+
+
 def _isa_needed(notes: bytes, align: int) -> int:
     """GNU_PROPERTY_X86_ISA_1_NEEDED in the notes of a segment; 0 without one."""
+    found = 0
+    for place in _isa_places(notes, align):
+        found |= struct.unpack_from("<L", notes, place)[0]
+    return found
+
+
+def _isa_places(notes: bytes, align: int) -> Iterator[int]:
+    """Where in the notes of a segment the bits of GNU_PROPERTY_X86_ISA_1_NEEDED are."""
 
     def padded(size: int) -> int:
         return -(-size // max(align, 4)) * max(align, 4)
 
-    found, position = 0, 0
+    position = 0
     while position + 12 <= len(notes):
         name_size, size, kind = struct.unpack_from("<LLL", notes, position)
         name = notes[position + 12 : position + 12 + name_size]
@@ -74,10 +115,9 @@ def _isa_needed(notes: bytes, align: int) -> int:
             while offset + 8 <= start + size:
                 property_, length = struct.unpack_from("<LL", notes, offset)
                 if property_ == ISA_NEEDED:
-                    found |= struct.unpack_from("<L", notes, offset + 8)[0]
+                    yield offset + 8
                 offset += 8 + padded(length)
         position = start + padded(size)
-    return found
 
 
 def object_symbols(path: Path) -> Iterable[tuple[str, bool]]:

@@ -170,6 +170,13 @@ def build_options(group: Group) -> None:
 
 def index_options(group: Group) -> None:
     """How much to rely on what the indexes said before."""
+    group.value(
+        "--kernels",
+        default="auto",
+        choices=("auto", "prebuilt", "source"),
+        help="prebuilt: those that came with simdinstall; source: compile them;"
+        " auto: prebuilt where they fit and no compiler is named",
+    )
     group.flag("--offline", help="use only what is in the cache")
     group.value(
         "--index-lifetime",

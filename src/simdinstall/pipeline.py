@@ -8,19 +8,36 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from simdinstall import abi, archive, build, cpu, environment, install, kernels, plan, toolchain, tree, wheel
+from simdinstall import (
+    abi,
+    archive,
+    build,
+    cpu,
+    environment,
+    install,
+    kernels,
+    plan,
+    prebuilt,
+    toolchain,
+    tree,
+    wheel,
+)
+from simdinstall.cpu import March
 from simdinstall.environment import Environment
-from simdinstall.errors import FetchError
+from simdinstall.errors import BuildError, FetchError
 from simdinstall.fetch import Download, Fetcher, Sources
+from simdinstall.kernels import Catalogue, Fidelity, Kernel, Origin
 from simdinstall.plan import Plan, Request
+from simdinstall.prebuilt import Prebuilt
 from simdinstall.progress import Progress
 from simdinstall.run import Runner, run
 from simdinstall.store import Store, digest
+from simdinstall.tree import LeftOut
 from simdinstall.verify import Verdict, verify
 from simdinstall.wheel import Wheel
 
@@ -75,10 +92,15 @@ def prepare(
     progress("looking for Pillow")
     official = _official(request, target, services.fetcher)
     catalogue = kernels.load()
-    selected = kernels.select(catalogue, fidelity=request.fidelity, isas=march.isas)
-    pillow_simd = _pillow_simd(services.fetcher) if any(k.origin == "pillow-simd" for k in selected) else None
     progress("reading the official extension")
     extension_abi = _extension_abi(official, services.store, scratch)
+    libc = target.libc.split()[0]
+    ready, why_compiled = _prebuilt(
+        request, march, libc=libc, catalogue=catalogue, official=extension_abi, release=official.version
+    )
+    origins: tuple[Origin, ...] = ("simdinstall",) if ready else ("pillow-simd", "simdinstall")
+    selected = kernels.select(catalogue, fidelity=request.fidelity, isas=march.isas, origins=origins)
+    pillow_simd = _pillow_simd(services.fetcher) if any(k.origin == "pillow-simd" for k in selected) else None
     progress("laying out the kernels")
     laid_out = tree.lay_out(
         pillow_simd,
@@ -87,15 +109,21 @@ def prepare(
         fidelity=request.fidelity,
         isas=march.isas,
         into=scratch / "tree",
+        origins=origins,
     )
-    progress("looking for a compiler")
-    compiler = toolchain.find(
-        request.compiler,
-        run=services.run,
-        zig=services.fetcher.ziglang,
-        machine=seen.architecture,
-        libc=target.libc.split()[0],
-    )
+    compiler = None
+    if ready is None:
+        progress("looking for a compiler")
+        compiler = toolchain.find(
+            request.compiler,
+            run=services.run,
+            zig=services.fetcher.ziglang,
+            machine=seen.architecture,
+            libc=libc,
+        )
+    else:
+        more = _only_from_sources(catalogue, selected, request.fidelity, march)
+        laid_out = replace(laid_out, left_out=(*laid_out.left_out, *more))
     chosen, ruled_out = build.fit(laid_out, extension_abi, catalogue)
     made = plan.make(
         request,
@@ -104,6 +132,8 @@ def prepare(
         march=march,
         sources=Sources(pillow=official, pillow_simd=pillow_simd),
         toolchain=compiler,
+        prebuilt=ready,
+        why_compiled=why_compiled,
         abi=extension_abi,
         tree=laid_out,
         kernels=chosen,
@@ -111,6 +141,41 @@ def prepare(
     )
     return Prepared(
         plan=made, up_to_date=_up_to_date(made) if installing else "", notes=services.fetcher.notes
+    )
+
+
+def _prebuilt(
+    request: Request,
+    march: March,
+    *,
+    libc: str,
+    catalogue: Catalogue,
+    official: abi.Abi,
+    release: str,
+) -> tuple[Prebuilt | None, str]:
+    """The prebuilt library that fits, or why there is none; BuildError where one must be."""
+    if request.kernels == "source":
+        return None, "asked for by --kernels source"
+    try:
+        prebuilt.require_wanted(
+            catalogue, march=march, fidelity=request.fidelity, libc=libc, compiler=request.compiler
+        )
+        return prebuilt.take(catalogue, official, release=release, march=march), ""
+    except BuildError as error:
+        if request.kernels == "prebuilt":
+            raise
+        return None, error.why
+
+
+def _only_from_sources(
+    catalogue: Catalogue, selected: Sequence[Kernel], fidelity: Fidelity, march: March
+) -> tuple[LeftOut, ...]:
+    """Pillow-SIMD's kernels, which are not among the prebuilt ones."""
+    names = {kernel.name for kernel in selected}
+    return tuple(
+        LeftOut(kernel=kernel.name, reason="it is not among the prebuilt ones: --kernels source adds it")
+        for kernel in kernels.select(catalogue, fidelity=fidelity, isas=march.isas)
+        if kernel.name not in names
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from simdinstall.abi import Abi
 from simdinstall.cpu import Cpu, March
@@ -16,8 +17,13 @@ from simdinstall.environment import Distribution, Environment, State
 from simdinstall.errors import BuildError
 from simdinstall.fetch import Sources
 from simdinstall.kernels import ISA_FLAGS, Fidelity, Kernel
+from simdinstall.prebuilt import Prebuilt
 from simdinstall.toolchain import Toolchain
 from simdinstall.tree import LeftOut, Tree
+
+#: Where the kernel library comes from: compiled beforehand if there is one that fits, only
+#: so, or always compiled here.
+KernelSource = Literal["auto", "prebuilt", "source"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +35,7 @@ class Request:
     python: Path | None = None
     fidelity: Fidelity = "exact"
     compiler: str = "auto"
+    kernels: KernelSource = "auto"
     cpu: str | None = None
     offline: bool = False
 
@@ -47,7 +54,8 @@ class Plan:
     """Everything that is going to happen to one environment, or to none (``wheel``).
 
     ``kernels`` are those of ``tree`` that the official extension's ABI admits;
-    ``left_out`` are all others, each with its reason.
+    ``left_out`` are all others, each with its reason. The library is ``prebuilt``, or
+    compiled by ``toolchain``: one of them is there.
     """
 
     cpu: Cpu
@@ -56,13 +64,21 @@ class Plan:
     release: str
     fidelity: Fidelity
     sources: Sources
-    toolchain: Toolchain
+    toolchain: Toolchain | None
+    prebuilt: Prebuilt | None
     abi: Abi
     tree: Tree
     kernels: tuple[Kernel, ...]
     left_out: tuple[LeftOut, ...]
     removes: tuple[Distribution, ...]
     reasons: tuple[Reason, ...]
+
+    @property
+    def maker(self) -> Prebuilt | Toolchain:
+        """What tells of the compiler, whether it ran here or before."""
+        made = self.prebuilt or self.toolchain
+        assert made is not None
+        return made
 
 
 def make(
@@ -72,7 +88,9 @@ def make(
     environment: Environment,
     march: March,
     sources: Sources,
-    toolchain: Toolchain,
+    toolchain: Toolchain | None,
+    prebuilt: Prebuilt | None,
+    why_compiled: str,
     abi: Abi,
     tree: Tree,
     kernels: Sequence[Kernel],
@@ -81,7 +99,8 @@ def make(
     """Put the findings together and say why each choice was made.
 
     ``kernels`` and ``left_out`` are the kernels of ``tree`` that the official extension's
-    ABI admits, and those that it rules out.
+    ABI admits, and those that it rules out. ``why_compiled``: why no prebuilt library is
+    used.
     """
     release = sources.pillow.version
     reasons = (
@@ -92,11 +111,7 @@ def make(
         _release_reason(request, environment, release),
         *_source_reasons(sources, kernels),
         _kernels_reason(kernels, march, cpu),
-        Reason(
-            subject="compiler",
-            choice=f"{toolchain.kind} {toolchain.version}",
-            why=_compiler_why(request, toolchain),
-        ),
+        *_library_reasons(request, toolchain, prebuilt, why_compiled),
         _flags_reason(march),
         Reason(subject="fidelity", choice=request.fidelity, why=FIDELITY_WHY[request.fidelity]),
     )
@@ -108,6 +123,7 @@ def make(
         fidelity=request.fidelity,
         sources=sources,
         toolchain=toolchain,
+        prebuilt=prebuilt,
         abi=abi,
         tree=tree,
         kernels=tuple(kernels),
@@ -206,6 +222,29 @@ def _kernels_reason(kernels: Sequence[Kernel], march: March, cpu: Cpu) -> Reason
     else:
         why = f"they need SSE4.1 at least, which {march.name} is without: stock code runs"
     return Reason(subject="kernels", choice=names, why=why)
+
+
+def _library_reasons(
+    request: Request, toolchain: Toolchain | None, prebuilt: Prebuilt | None, why_compiled: str
+) -> tuple[Reason, ...]:
+    if prebuilt is not None:
+        asked = (
+            "asked for by --kernels prebuilt" if request.kernels == "prebuilt" else "it fits this extension"
+        )
+        why = (
+            f"{asked}; compiled by {prebuilt.kind} {prebuilt.version} for the structs of"
+            f" Pillow {prebuilt.layout}; no compiler is needed; sha256 {prebuilt.sha256[:16]}…"
+        )
+        return (Reason(subject="kernel library", choice="prebuilt", why=why),)
+    assert toolchain is not None
+    return (
+        Reason(subject="kernel library", choice="compiled here", why=why_compiled),
+        Reason(
+            subject="compiler",
+            choice=f"{toolchain.kind} {toolchain.version}",
+            why=_compiler_why(request, toolchain),
+        ),
+    )
 
 
 def _compiler_why(request: Request, toolchain: Toolchain) -> str:

@@ -10,10 +10,12 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-from rich.console import Console
-from rich.status import Status
+if TYPE_CHECKING:
+    # The wheel's build uses this module too, where rich is not installed.
+    from rich.console import Console
+    from rich.status import Status
 
 #: Columns of text that goes to a file or a pipe, where nobody knows how wide is wide.
 WIDTH_OF_FILES = 120
@@ -65,6 +67,8 @@ class TerminalProgress:
 
 def stderr_console() -> Console:
     """The console for progress and errors; rich honours NO_COLOR and pipes."""
+    from rich.console import Console
+
     return sized(Console(file=sys.stderr, stderr=True))
 
 

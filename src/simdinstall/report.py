@@ -181,7 +181,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         },
         "pillow": plan.release,
         "fidelity": plan.fidelity,
-        "compiler": plan.toolchain.identity,
+        "compiler": plan.maker.identity,
+        "kernel_library": "prebuilt" if plan.prebuilt else "compiled",
         "sources": [
             {"filename": item.filename, "sha256": item.sha256, "url": item.url}
             for item in (plan.sources.pillow, plan.sources.pillow_simd)

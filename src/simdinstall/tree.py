@@ -26,7 +26,7 @@ from simdinstall import kernels as kernel_sources
 from simdinstall.archive import extract
 from simdinstall.errors import BuildError, FetchError
 from simdinstall.fetch import Download
-from simdinstall.kernels import Catalogue, Fidelity, Kernel
+from simdinstall.kernels import Catalogue, Fidelity, Kernel, Origin
 
 #: The keys that every patch starts with.
 HEADER_KEYS = ("Why", "Kind", "Applies", "Upstream", "Drop-when", "Test")
@@ -107,15 +107,17 @@ def lay_out(
     isas: Iterable[str],
     into: Path,
     patches: Path | None = None,
+    origins: Iterable[Origin] = ("pillow-simd", "simdinstall"),
 ) -> Tree:
     """Lay out the sources for Pillow ``release`` below ``into``, an empty or new folder.
 
     ``sdist`` is Pillow-SIMD's, or None to do without its kernels. ``patches`` is the
-    folder with the series, the project's own unless given. FetchError when the sdist is
+    folder with the series, the project's own unless given. ``origins`` restricts whose
+    kernels are wanted. FetchError when the sdist is
     damaged, climbs out of its folder, or holds no SIMD code at all; PatchError when a
     patch in the series is malformed (one that merely does not apply is no error).
     """
-    wanted = kernel_sources.select(catalogue, fidelity=fidelity, isas=isas)
+    wanted = kernel_sources.select(catalogue, fidelity=fidelity, isas=isas, origins=origins)
     kernels, left_out = _for_release(wanted, release)
     own = tuple(kernel for kernel in kernels if kernel.origin == "simdinstall")
     theirs = tuple(kernel for kernel in kernels if kernel.origin == "pillow-simd")

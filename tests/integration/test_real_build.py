@@ -106,6 +106,7 @@ def plan_for(stock: Path, compiler: str, folder: Path, fetcher: Fetcher, *, leve
     chosen = march(level)
     catalogue = kernels.load()
     simd = fetcher.sdist("pillow-simd", "12.1.1.post0")
+    compiler_here = toolchain.find(compiler, zig=fetcher.ziglang, libc=found.libc)
     parts = SimpleNamespace(
         march=chosen,
         release=release,
@@ -121,7 +122,9 @@ def plan_for(stock: Path, compiler: str, folder: Path, fetcher: Fetcher, *, leve
             ),
             pillow_simd=simd,
         ),
-        toolchain=toolchain.find(compiler, zig=fetcher.ziglang, libc=found.libc),
+        toolchain=compiler_here,
+        prebuilt=None,
+        maker=compiler_here,
         abi=found,
         tree=tree.lay_out(
             simd, release=release, catalogue=catalogue, fidelity="exact", isas=chosen.isas, into=folder

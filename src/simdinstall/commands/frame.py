@@ -73,6 +73,7 @@ def build_request(arguments: Namespace) -> Request:
         python=arguments.python,
         fidelity=arguments.fidelity,
         compiler=arguments.compiler,
+        kernels=arguments.kernels,
         cpu=arguments.cpu,
         offline=arguments.offline,
     )

@@ -28,7 +28,7 @@ static struct pillow_simd_entry entries[ENTRIES_MAX];
 static struct simd_row *rows[ENTRIES_MAX];
 static int entries_count;
 
-/* The row of entries that do not fit: counted in, shown nowhere. */
+/* The row of entries that do not fit, or never run: counted in, shown nowhere. */
 static struct pillow_simd_entry overflow;
 
 #if defined(__x86_64__)
@@ -79,17 +79,26 @@ cpu_level(void) {
 }
 #endif
 
+/*
+ * No kernel above this level is ever run, or shown. A section of its own, so that it can be
+ * found in the file: a prebuilt library holds every instruction set, and is limited
+ * to those that were asked for by writing into this byte.
+ */
+__attribute__((section("simd_ceiling"), used)) static const volatile unsigned char ceiling =
+    SIMD_LEVEL_AVX512;
+
 static int
 library_level(void) {
 #if defined(SIMD_HAVE_AVX512)
-    return SIMD_LEVEL_AVX512;
+    int highest = SIMD_LEVEL_AVX512;
 #elif defined(SIMD_HAVE_AVX2)
-    return SIMD_LEVEL_AVX2;
+    int highest = SIMD_LEVEL_AVX2;
 #elif defined(SIMD_HAVE_SSE4)
-    return SIMD_LEVEL_SSE4;
+    int highest = SIMD_LEVEL_SSE4;
 #else
-    return SIMD_LEVEL_NONE;
+    int highest = SIMD_LEVEL_NONE;
 #endif
+    return highest < ceiling ? highest : ceiling;
 }
 
 static int
@@ -121,7 +130,7 @@ void
 simd_register(const char *function, struct simd_row *row) {
     struct pillow_simd_entry *entry = &overflow;
 
-    if (entries_count < ENTRIES_MAX) {
+    if (entries_count < ENTRIES_MAX && row->level <= ceiling) {
         rows[entries_count] = row;
         entry = &entries[entries_count++];
     }
@@ -179,20 +188,13 @@ pillow_simd_set_kernel(const char *kernel, int on) {
 
 const char *
 pillow_simd_build(void) {
-    return "Pillow " PILLOW_RELEASE ", levels"
-#ifdef SIMD_HAVE_SSE4
-           " sse4"
-#endif
-#ifdef SIMD_HAVE_AVX2
-           " avx2"
-#endif
-#ifdef SIMD_HAVE_AVX512
-           " avx512"
-#endif
-#ifdef SIMD_FIDELITY_EXACT
-           ", exact"
-#else
-           ", bounded"
-#endif
-           ", " SIMD_BUILD ", " __VERSION__;
+    static const char *const levels[] = {
+#define BUILT(levels) SIMD_BUILD ", levels " levels
+        BUILT("none"),
+        BUILT("sse4"),
+        BUILT("sse4 avx2"),
+        BUILT("sse4 avx2 avx512"),
+    };
+
+    return levels[library_level()];
 }

@@ -5,7 +5,7 @@
  * information: struct ImagingMemoryInstance with each field at the place where
  * that extension has it, ModeID with its values, a PILLOW_HAS_<field> for every
  * field, PILLOW_PROTOTYPE_<function> with the number that manifest.toml gives to
- * the prototype, and PILLOW_RELEASE. So nothing here needs a header of Pillow or
+ * the prototype, and PILLOW_RELEASE_NUMBER. So nothing here needs a header of Pillow or
  * of Python.
  */
 #ifndef SIMDINSTALL_PILLOW_H
