@@ -351,6 +351,15 @@ def test_what_noise_or_tolerance_explains_is_none() -> None:
     assert len(compare_reports(old, report(row("a/a", stock=4, installed=1.2))).slower) == 1
 
 
+def test_a_quick_run_tells_large_changes_only() -> None:
+    old = report(row("a/a", stock=4, installed=1), row("a/b", stock=4, installed=1))
+    new = report(row("a/a", stock=4, installed=1.3), row("a/b", stock=4, installed=2))
+    assert [one.name for one in compare_reports(old, new).slower] == ["wide/a/b", "wide/a/a"]
+    changes = compare_reports(replace(old, quick=True), new)
+    assert [one.name for one in changes.slower] == ["wide/a/b"]
+    assert changes.notes == ("a quick run does not see changes below 30%",)
+
+
 def test_reports_of_different_stock_releases_are_compared_by_time() -> None:
     old = report(row("a/a", stock=4, installed=1), version="12.3.0")
     changes = compare_reports(old, report(row("a/a", stock=8, installed=2)))

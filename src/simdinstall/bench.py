@@ -257,12 +257,7 @@ class _Session:
         self.builds[label] = replace(self.builds[label], why=why)
 
     def _catalogue(self) -> list[tuple[str, Operation]]:
-        try:
-            wanted = re.compile(self.options.ops or "", re.IGNORECASE)
-        except re.error as error:
-            raise UsageError(
-                f"--ops {self.options.ops!r} is no regular expression", why=str(error)
-            ) from error
+        wanted = pattern(self.options.ops)
         rows: list[tuple[str, Operation]] = []
         for suite in self.options.suites:
             if suite not in SUITES:
@@ -487,6 +482,14 @@ class _Session:
         ]
         moved = base.first.held + base.first.made
         return floor(moved, min(faults, default=0.0), self.figures["bandwidth"], self.figures["fault"])
+
+
+def pattern(ops: str | None) -> re.Pattern[str]:
+    """What rows' names are searched for. Raises :class:`UsageError`."""
+    try:
+        return re.compile(ops or "", re.IGNORECASE)
+    except re.error as error:
+        raise UsageError(f"--ops {ops!r} is no regular expression", why=str(error)) from error
 
 
 def in_order(rows: Sequence[tuple[str, Operation]], number: int) -> list[tuple[str, Operation]]:

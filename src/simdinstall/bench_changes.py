@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +10,9 @@ from typing import Any
 from simdinstall.bench_report import BenchReport, Cell
 from simdinstall.peers import STOCK
 from simdinstall.samples import median_bounds
+
+#: The least change that two runs show of which one was quick.
+QUICK_TOLERANCE = 0.3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,9 +59,13 @@ def compare_reports(old: BenchReport, new: BenchReport, *, tolerance: float = 0.
 
     Ratios to stock are compared where both reports measured the same stock release, because
     they do not change with the machine's mood; seconds otherwise. A row has changed when the
-    factor is further from 1 than ``tolerance`` and than the noise of both measurements.
+    factor is further from 1 than ``tolerance`` and than the noise of both measurements, so
+    that their bounds do not meet. A quick run sees changes above :data:`QUICK_TOLERANCE` only.
     """
     notes = []
+    if (old.quick or new.quick) and tolerance < QUICK_TOLERANCE:
+        tolerance = QUICK_TOLERANCE
+        notes.append(f"a quick run does not see changes below {tolerance:.0%}")
     if old.machine.cpu != new.machine.cpu:
         notes.append(f"the older report was made on another CPU: {old.machine.cpu}")
     by_ratio = _base_version(old) is not None and _base_version(old) == _base_version(new)
@@ -96,13 +102,13 @@ def _change(name: str, past: Cell, cell: Cell, by_ratio: bool, tolerance: float)
             return None
         before, now = past.comparison.ratio, cell.comparison.ratio
         factor = now / before
-        noise = math.hypot(past.comparison.half_width, cell.comparison.half_width)
+        noise = past.comparison.half_width + cell.comparison.half_width
     else:
         if not past.seconds or not cell.seconds:
             return None
         before, now = past.median, cell.median
         factor = before / now
-        noise = math.hypot(_scatter(past.seconds), _scatter(cell.seconds))
+        noise = _scatter(past.seconds) + _scatter(cell.seconds)
     verdict = "same"
     if factor < 1 - tolerance and factor * (1 + noise) < 1:
         verdict = "slower"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +84,61 @@ def test_json_is_one_document(environ: dict[str, str]) -> None:
     found = json.loads(done.stdout)["report"]
     assert [build["label"] for build in found["builds"]] == ["stock", "installed", "opencv"]
     assert found["builds"][2]["why"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--ops", "("), "no regular expression"),
+        (("--core", "4095"), "none of the cores here"),
+        (("--tolerance", "-1"), "no share"),
+        (("--tolerance", "nan"), "no share"),
+        (("--save", "none/new.json"), "cannot be written"),
+        (("--html", "."), "it is a folder"),
+        (("--against", "gimp"), "no peer 'gimp'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_measured(
+    environ: dict[str, str], arguments: tuple[str, str], message: str
+) -> None:
+    done = bench(environ, *arguments)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.split())
+    assert "starting" not in done.stderr
+
+
+def test_one_core_and_other_environments_that_cannot_be_measured(
+    place: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "empty"], check=True)
+    core = max(os.sched_getaffinity(0))
+    command = ["taskset", "-c", str(core), sys.executable, "-m", "simdinstall", "bench", "--quick", "--json"]
+    command += ["--ops", "draw/poly", "--python", str(tmp_path / "empty" / "bin" / "python")]
+    command += ["--python", "/bin/ls", "--python", str(place / "bin" / "python")]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["report"]
+    assert (found["machine"]["cores"], found["machine"]["core"]) == (1, core)
+    whys = {build["title"]: build["why"] for build in found["builds"]}
+    assert "no Pillow" in whys[str(tmp_path / "empty")]
+    assert "not a working Python" in whys["/bin/ls"]
+    (row,) = found["rows"]
+    assert [cell["status"] for cell in row["cells"]] == ["ok", "ok", "ok"]
+
+
+def test_an_environment_without_pillow_and_a_broken_one(
+    place: Path, environ: dict[str, str], tmp_path: Path
+) -> None:
+    for name, message in (("empty", "there is no Pillow"), ("broken", "does not run")):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / name], check=True)
+        if name == "broken":
+            site = next((tmp_path / name / "lib").glob("python*")) / "site-packages"
+            shutil.copytree(next((place / "lib").glob("python*")) / "site-packages", site, dirs_exist_ok=True)
+            (site / "PIL" / builds.EXTENSION).unlink()
+        done = bench({**environ, "VIRTUAL_ENV": str(tmp_path / name)}, "--ops", "draw/poly")
+        assert done.returncode == 4
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("content", ["no JSON", '{"schema": 99}'])

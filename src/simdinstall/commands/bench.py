@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def _bench_options(group: Group) -> None:
     group.value("--suite", default="wide", choices=("wide", "perf", "both"), help="which operations")
     group.value("--ops", metavar="REGEX", help="only the rows whose name it is found in")
     group.flag("--quick", help="a minute instead of ten; sees differences above 1.3 times")
-    group.value("--core", parse=int, metavar="N", help="the processor core to measure on")
+    group.value("--core", parse=_core, metavar="N", help="the processor core to measure on")
     group.value(
         "--save", parse=path, metavar="FILE", complete=shtab.FILE, help="keep the figures, for --compare"
     )
@@ -72,7 +73,7 @@ def _bench_options(group: Group) -> None:
     group.value(
         "--tolerance",
         default=0.1,
-        parse=float,
+        parse=_share,
         metavar="SHARE",
         help="how much slower is still no regression (0.1: ten per cent)",
     )
@@ -86,7 +87,34 @@ def _bench_options(group: Group) -> None:
     output_options(group)
 
 
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1:
+        raise ArgumentTypeError(f"{text} is no share from 0 up to 1, such as 0.1 for ten per cent")
+    return value
+
+
+def _core(text: str) -> int:
+    cores = sorted(os.sched_getaffinity(0))
+    if text not in map(str, cores):
+        raise ArgumentTypeError(f"{text} is none of the cores here: {', '.join(map(str, cores))}")
+    return int(text)
+
+
+def _check(arguments: Namespace) -> None:
+    """Find out what is wrong before anything is measured for ten minutes. Raises :class:`UsageError`."""
+    bench.pattern(arguments.ops)
+    for file in (arguments.save, arguments.html, arguments.chart):
+        if file is not None and (file.is_dir() or not os.access(file.parent, os.W_OK | os.X_OK)):
+            why = "it is a folder" if file.is_dir() else f"{file.parent} is no folder that can be written to"
+            raise UsageError(f"{file} cannot be written", why=why)
+
+
 def _bench(arguments: Namespace, output: Output) -> int:
+    _check(arguments)
     old = bench_report.load(arguments.compare) if arguments.compare else None
     suites = ("perf", "wide") if arguments.suite == "both" else (arguments.suite,)
     with (
@@ -110,6 +138,11 @@ def _bench(arguments: Namespace, output: Output) -> int:
             command=shlex.join(("simdinstall", *sys.argv[1:])),
             progress=services.progress,
         )
+    output.show(bench_table.report_text(found, width=output.console.width))
+    changes = bench_changes.compare_reports(old, found, tolerance=arguments.tolerance) if old else None
+    if changes is not None:
+        output.show(bench_table.changes_text(changes))
+    output.give(report.document("bench", report=found.to_json(), changes=changes and changes.to_json()))
     if arguments.save:
         bench_report.save(found, arguments.save)
     if arguments.html:
@@ -119,11 +152,6 @@ def _bench(arguments: Namespace, output: Output) -> int:
         bars = bench_chart.group_bars(found, found.rows, builds)
         title = f"Times as fast as {found.measured[0].title}"
         _write(arguments.chart, bench_chart.chart(bars, builds, title=title, standalone=True))
-    output.show(bench_table.report_text(found, width=output.console.width))
-    changes = bench_changes.compare_reports(old, found, tolerance=arguments.tolerance) if old else None
-    if changes is not None:
-        output.show(bench_table.changes_text(changes))
-    output.give(report.document("bench", report=found.to_json(), changes=changes and changes.to_json()))
     if found.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_WOULD_CHANGE if changes is not None and changes.slower else 0
