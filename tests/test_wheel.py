@@ -91,6 +91,19 @@ def test_new_files_and_names(ours: Path) -> None:
     assert added["PIL/libpillow_simd.so"] == hashlib.sha256(b"kernels").hexdigest()
 
 
+def test_a_core_compiled_from_source_takes_the_official_ones_place(stock: Path, tmp_path: Path) -> None:
+    made = repack(stock, tmp_path / "rebuilt", core=b"compiled")
+    after = contents(made)
+    assert made.name.startswith("pillow-13.0.0+simd.v3.rebuilt-")
+    assert after["PIL/_imaging_stock.so"] == b"compiled"
+    provenance = json.loads(after["pillow-13.0.0+simd.v3.rebuilt.dist-info/simdinstall.json"])
+    assert EXTENSION not in provenance["files"]
+    assert (
+        provenance["rewritten"][EXTENSION]["sha256"] == hashlib.sha256(contents(stock)[EXTENSION]).hexdigest()
+    )
+    assert provenance["added"]["PIL/_imaging_stock.so"] == hashlib.sha256(b"compiled").hexdigest()
+
+
 def test_metadata_differs_in_the_version_alone(stock: Path, ours: Path) -> None:
     before = contents(stock)["pillow-13.0.0.dist-info/METADATA"]
     after = contents(ours)["pillow-13.0.0+simd.v3.dist-info/METADATA"]

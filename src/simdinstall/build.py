@@ -15,10 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simdinstall import __version__, abi, compiling, kernels, library, linked, toolchain, wheel
+from simdinstall import __version__, abi, compiling, graft, kernels, library, linked, toolchain, wheel
 from simdinstall.abi import Abi
 from simdinstall.errors import BuildError, UsageError
 from simdinstall.fetch import Download
+from simdinstall.graft import Core
 from simdinstall.kernels import Catalogue, Fidelity, Kernel
 from simdinstall.plan import Plan
 from simdinstall.progress import Progress, silent
@@ -67,14 +68,16 @@ def build(
     def make(folder: Path) -> None:
         log = _fresh_log(store, own_key)
         built = _library(plan, chosen, catalogue, store=store, log=log, run=run, progress=progress)
+        core = _core(plan, log=log, run=run, progress=progress)
         progress("packing")
         wheel.repack(
             wheel.read_official(plan.sources.pillow.path),
             march=plan.march.name,
             library=built.library,
             loader=built.loader,
+            core=core.content if core else None,
             trace=(kernels.sources_dir() / TRACE_SOURCE).read_bytes(),
-            provenance={"key": own_key, **_provenance(plan, chosen, missing, built)},
+            provenance={"key": own_key, **_provenance(plan, chosen, missing, built, core)},
             into=folder,
             epoch=source_date_epoch(),
         )
@@ -86,6 +89,24 @@ def build(
     return replace(found, repaired=entry.repaired, log=entry.path / "build.log")
 
 
+def _core(plan: Plan, *, log: Path, run: Runner, progress: Progress) -> Core | None:
+    """The core extension compiled from source, if the plan asks for one."""
+    if plan.rebuild is None:
+        return None
+    assert plan.toolchain is not None
+    with tempfile.TemporaryDirectory(prefix="simdinstall-core-") as temporary:
+        return graft.compile_core(
+            plan.rebuild.materials,
+            official=plan.abi,
+            march=plan.march,
+            toolchain=plan.toolchain,
+            scratch=Path(temporary),
+            log=log,
+            run=run,
+            progress=progress,
+        )
+
+
 def key(plan: Plan, catalogue: Catalogue | None = None) -> str:
     """The hash of everything that the bytes of the wheel depend on.
 
@@ -95,7 +116,7 @@ def key(plan: Plan, catalogue: Catalogue | None = None) -> str:
     return digest(
         {
             "format": FORMAT,
-            "code": _code_digest((abi, compiling, kernels, library, linked, toolchain, wheel)),
+            "code": _code_digest((abi, compiling, graft, kernels, library, linked, toolchain, wheel)),
             "catalogue": _file_digest(kernels.sources_dir() / "manifest.toml"),
             "trace": _file_digest(kernels.sources_dir() / TRACE_SOURCE),
             "pillow": [plan.sources.pillow.sha256, plan.sources.pillow.filename, plan.release],
@@ -107,6 +128,7 @@ def key(plan: Plan, catalogue: Catalogue | None = None) -> str:
             "fidelity": plan.fidelity,
             "march": [plan.march.name, plan.march.level, plan.march.isas, plan.march.target],
             "compiler": _maker(plan),
+            "rebuild": plan.rebuild and [plan.rebuild.digest, *_compiler_of(plan)],
             "epoch": source_date_epoch(),
         }
     )
@@ -140,6 +162,10 @@ def _maker(plan: Plan) -> list[Any]:
     """What the library comes from, as far as its bytes depend on it."""
     if plan.prebuilt is not None:
         return ["prebuilt", plan.prebuilt.key, plan.prebuilt.sha256]
+    return _compiler_of(plan)
+
+
+def _compiler_of(plan: Plan) -> list[Any]:
     assert plan.toolchain is not None
     return [plan.toolchain.identity, plan.toolchain.kind, plan.toolchain.target_args]
 
@@ -245,11 +271,15 @@ def _provenance(
     chosen: Iterable[Kernel],
     left_out: Iterable[LeftOut],
     built: library.Library,
+    core: Core | None,
 ) -> dict[str, Any]:
     return {
         "tool": {"name": "simdinstall", "version": __version__},
         "pillow": {"release": plan.release, **_download(plan.sources.pillow)},
         "pillow_simd": _simd_download(plan),
+        "core": core and {"sdist": _download(plan.rebuild.sdist), "flags": list(core.flags)}
+        if plan.rebuild
+        else None,
         "patches": [{"slug": patch.slug, "sha256": patch.sha256} for patch in plan.tree.patches],
         "march": {
             "name": plan.march.name,

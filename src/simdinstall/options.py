@@ -165,6 +165,10 @@ def build_options(group: Group) -> None:
         metavar="auto|gcc|clang|zig|PATH",
         help="the C compiler (auto: gcc, else clang, else zig from the package index)",
     )
+    group.flag(
+        "--rebuild",
+        help="compile Pillow's own core for the level too, linked against the official wheel's libraries",
+    )
     index_options(group)
 
 

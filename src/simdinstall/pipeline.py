@@ -7,6 +7,7 @@ command line are a few calls of these functions.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from simdinstall import (
     kernels,
     plan,
     prebuilt,
+    rebuild,
     toolchain,
     tree,
     wheel,
@@ -83,6 +85,8 @@ def prepare(
     Raises CpuError, TargetError, FetchError, BuildError, UsageError.
     """
     progress = services.progress
+    if request.rebuild:
+        rebuild.user_flags(os.environ)
     progress("looking at the CPU and the environment")
     seen = cpu.detect(run=services.run, override=request.cpu, want_name=False)
     march = cpu.resolve_march(request.march, seen)
@@ -111,19 +115,32 @@ def prepare(
         into=scratch / "tree",
         origins=origins,
     )
+    if ready is not None:
+        more = _only_from_sources(catalogue, selected, request.fidelity, march)
+        laid_out = replace(laid_out, left_out=(*laid_out.left_out, *more))
+    rebuilt = None
+    if request.rebuild:
+        rebuilt = rebuild.prepare(
+            services.fetcher.sdist("pillow", official.version),
+            official,
+            abi=extension_abi,
+            target=target,
+            scratch=scratch,
+            store=services.store,
+            environ=os.environ,
+            run=services.run,
+            progress=progress,
+        )
     compiler = None
-    if ready is None:
+    if ready is None or rebuilt is not None:
         progress("looking for a compiler")
         compiler = toolchain.find(
-            request.compiler,
+            _compiler(request),
             run=services.run,
             zig=services.fetcher.ziglang,
             machine=seen.architecture,
             libc=libc,
         )
-    else:
-        more = _only_from_sources(catalogue, selected, request.fidelity, march)
-        laid_out = replace(laid_out, left_out=(*laid_out.left_out, *more))
     chosen, ruled_out = build.fit(laid_out, extension_abi, catalogue)
     made = plan.make(
         request,
@@ -138,6 +155,7 @@ def prepare(
         tree=laid_out,
         kernels=chosen,
         left_out=ruled_out,
+        rebuild=rebuilt,
     )
     return Prepared(
         plan=made, up_to_date=_up_to_date(made) if installing else "", notes=services.fetcher.notes
@@ -216,6 +234,13 @@ def running_kernels(target: Environment, *, run: Runner = run) -> tuple[dict[str
     except (ValueError, KeyError, TypeError):
         return ()
     return tuple(dict(row) for row in rows)
+
+
+def _compiler(request: Request) -> str:
+    """``$CC`` counts for code that is Pillow's own, as it does for any package's."""
+    if request.rebuild and request.compiler == "auto":
+        return rebuild.user_compiler(os.environ)
+    return request.compiler
 
 
 def _official(request: Request, target: Environment, fetcher: Fetcher) -> Download:

@@ -18,6 +18,7 @@ from simdinstall.errors import BuildError
 from simdinstall.fetch import Sources
 from simdinstall.kernels import ISA_FLAGS, Fidelity, Kernel
 from simdinstall.prebuilt import Prebuilt
+from simdinstall.rebuild import Rebuild
 from simdinstall.toolchain import Toolchain
 from simdinstall.tree import LeftOut, Tree
 
@@ -38,6 +39,7 @@ class Request:
     kernels: KernelSource = "auto"
     cpu: str | None = None
     offline: bool = False
+    rebuild: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +57,8 @@ class Plan:
 
     ``kernels`` are those of ``tree`` that the official extension's ABI admits;
     ``left_out`` are all others, each with its reason. The library is ``prebuilt``, or
-    compiled by ``toolchain``: one of them is there.
+    compiled by ``toolchain``: one of them is there. ``rebuild`` is there when Pillow's own
+    core is compiled too, and then ``toolchain`` is.
     """
 
     cpu: Cpu
@@ -70,6 +73,7 @@ class Plan:
     tree: Tree
     kernels: tuple[Kernel, ...]
     left_out: tuple[LeftOut, ...]
+    rebuild: Rebuild | None
     removes: tuple[Distribution, ...]
     reasons: tuple[Reason, ...]
 
@@ -95,6 +99,7 @@ def make(
     tree: Tree,
     kernels: Sequence[Kernel],
     left_out: Sequence[LeftOut],
+    rebuild: Rebuild | None = None,
 ) -> Plan:
     """Put the findings together and say why each choice was made.
 
@@ -110,6 +115,7 @@ def make(
         _owners_reason(environment),
         _release_reason(request, environment, release),
         *_source_reasons(sources, kernels),
+        *_rebuild_reasons(rebuild, toolchain),
         _kernels_reason(kernels, march, cpu),
         *_library_reasons(request, toolchain, prebuilt, why_compiled),
         _flags_reason(march),
@@ -128,6 +134,7 @@ def make(
         tree=tree,
         kernels=tuple(kernels),
         left_out=(*tree.left_out, *left_out),
+        rebuild=rebuild,
         removes=environment.replaced,
         reasons=reasons,
     )
@@ -208,6 +215,21 @@ def _source_reasons(sources: Sources, kernels: Sequence[Kernel]) -> tuple[Reason
             choice=sources.pillow_simd.filename,
             why=f"patched to stand in front of the release; sha256 {sources.pillow_simd.sha256[:16]}…",
         ),
+    )
+
+
+def _rebuild_reasons(rebuild: Rebuild | None, toolchain: Toolchain | None) -> tuple[Reason, ...]:
+    if rebuild is None or toolchain is None:
+        return ()
+    flags = " ".join(rebuild.materials.user_flags)
+    return (
+        Reason(
+            subject="core",
+            choice=f"compiled from {rebuild.sdist.filename} by {toolchain.kind} {toolchain.version}",
+            why="asked for by --rebuild; linked against the official wheel's own libraries"
+            + (f"; your flags: {flags}" if flags else ""),
+        ),
+        Reason(subject="headers", choice=rebuild.headers_from, why="their structs are compared first"),
     )
 
 

@@ -138,10 +138,10 @@ def extension(path: Path) -> tuple[str, bytes]:
         raise _unfit(path, str(error)) from error
 
 
-def local_version(release: str, march: str) -> str:
-    """``13.0.0+simd.v3``. A march's name becomes a label of PEP 440."""
+def local_version(release: str, march: str, *, rebuilt: bool = False) -> str:
+    """``13.0.0+simd.v3``, or ``13.0.0+simd.v3.rebuilt``; a march's name becomes a label of PEP 440."""
     label = re.sub(r"[^a-z0-9]+", ".", march.lower()).strip(".")
-    return f"{release}+simd.{label}"
+    return f"{release}+simd.{label}{'.rebuilt' if rebuilt else ''}"
 
 
 def repack(
@@ -153,15 +153,16 @@ def repack(
     trace: bytes,
     provenance: Mapping[str, Any],
     into: Path,
+    core: bytes | None = None,
     epoch: int = EARLIEST,
 ) -> Path:
     """Write the wheel into a folder and return its path.
 
     ``provenance`` is completed with the hashes of the official files and with the files
-    that are new. ``epoch`` is the time of all files, in seconds since 1970. The same
-    arguments give the same bytes.
+    that are new. ``core`` takes the place of the official extension. ``epoch`` is the time
+    of all files, in seconds since 1970. The same arguments give the same bytes.
     """
-    version = local_version(official.version, march)
+    version = local_version(official.version, march, rebuilt=core is not None)
     dist_info = f"{official.dist_info.split('-')[0]}-{version}.dist-info"
 
     def renamed(name: str) -> str:
@@ -171,6 +172,7 @@ def repack(
         return f"{dist_info}/{rest}" if slash and folder == official.dist_info else name
 
     rewritten = {f"{official.dist_info}/{name}" for name in ("METADATA", "WHEEL", "RECORD")}
+    replaced = {official.extension} if core is not None else set()
     kept = {renamed(name): name for name in official.members if name not in rewritten}
     files = {new: replace(official.members[old], name=new) for new, old in kept.items()}
 
@@ -179,9 +181,13 @@ def repack(
 
     add(official.extension, loader, 0o755)
     add(LIBRARY, library, 0o755)
+    if core is not None:
+        add(STOCK, core, 0o755)
     add(TRACE, trace)
     add(f"{dist_info}/METADATA", _metadata(official, version))
     add(f"{dist_info}/WHEEL", _wheel_file(official))
+    added = {official.extension: loader, LIBRARY: library, TRACE: trace}
+    added |= {} if core is None else {STOCK: core}
     complete = {
         "schema": SCHEMA,
         **provenance,
@@ -189,7 +195,7 @@ def repack(
         "files": {
             old: {"sha256": official.hashes[old], "as": renamed(old)}
             for old in sorted(official.members)
-            if old not in rewritten
+            if old not in rewritten | replaced
         },
         "rewritten": {
             f"{official.dist_info}/METADATA": {
@@ -198,11 +204,12 @@ def repack(
             },
             f"{official.dist_info}/WHEEL": {"change": "Generator"},
             f"{official.dist_info}/RECORD": {"change": "written anew"},
+            **{
+                name: {"sha256": official.hashes[name], "change": f"compiled from source, as {STOCK}"}
+                for name in replaced
+            },
         },
-        "added": {
-            name: hashlib.sha256(content).hexdigest()
-            for name, content in ((official.extension, loader), (LIBRARY, library), (TRACE, trace))
-        },
+        "added": {name: hashlib.sha256(content).hexdigest() for name, content in added.items()},
         "verdict": None,
     }
     add(f"{dist_info}/sboms/simdinstall.cdx.json", _json(_sbom(complete)))

@@ -76,6 +76,7 @@ def build_request(arguments: Namespace) -> Request:
         kernels=arguments.kernels,
         cpu=arguments.cpu,
         offline=arguments.offline,
+        rebuild=arguments.rebuild,
     )
 
 

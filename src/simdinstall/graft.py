@@ -1,0 +1,211 @@
+"""The core extension compiled from source, on the official wheel's own libraries.
+
+``PIL/_imaging`` of the official wheel is replaced by one that was compiled here from
+Pillow's sdist; everything else of the wheel stays, the codecs' libraries among it. The
+new core names the same libraries as the official one, by the names that the wheel gave
+them, and is linked without having them: what it may leave undefined is just what the
+official core leaves undefined.
+
+It has to bind its own public functions through the dynamic linker, as the official one
+does, so that kernels can stand in front of it: no -Bsymbolic, no hidden visibility, no
+link-time optimisation, and clang has to be told.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from simdinstall import abi as abi_module
+from simdinstall import codec_abi
+from simdinstall.abi import Abi
+from simdinstall.compiling import Builder, in_parallel
+from simdinstall.cpu import March, compiler_flags
+from simdinstall.errors import BuildError
+from simdinstall.library import LIBC, LIBM
+from simdinstall.linked import shape
+from simdinstall.pillow_source import LIBRARY_MACROS, PillowSource
+from simdinstall.progress import Progress, silent
+from simdinstall.run import Runner
+from simdinstall.run import run as run_command
+from simdinstall.toolchain import Toolchain
+
+#: Overflow wraps, as CPython's own flags have it, and a product is rounded before it is
+#: added: with contraction a v3 build gives other pixels than the official wheel.
+CORE_FLAGS: tuple[str, ...] = (
+    *("-O3", "-fPIC", "-fwrapv", "-fno-strict-overflow", "-ffp-contract=off", "-DNDEBUG", "-w", "-g0"),
+    # Helpers of libc that an older one does not have.
+    *("-U_FORTIFY_SOURCE", "-fno-stack-protector"),
+)
+
+#: The units whose debug information holds the structs of libjpeg, libtiff, openjpeg, zlib.
+_CODEC_UNITS = tuple(
+    f"/{name}.c"
+    for name in (
+        *("JpegDecode", "JpegEncode", "TiffDecode", "ZipDecode", "ZipEncode"),
+        *("Jpeg2KDecode", "Jpeg2KEncode"),
+    )
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Core:
+    """A compiled core extension and the flags of its units."""
+
+    content: bytes
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Materials:
+    """What a core is compiled from, besides the compiler.
+
+    ``headers`` holds the libraries' headers, ``python`` are CPython's include folders,
+    ``official`` is the official core extension, and ``user_flags`` come after all others.
+    """
+
+    source: PillowSource
+    headers: Path
+    python: tuple[Path, ...]
+    official: Path
+    user_flags: tuple[str, ...] = ()
+
+
+def libraries(official: Abi) -> tuple[str, ...]:
+    """The stems of the libraries that the official core names: jpeg, tiff, openjp2, z, xcb."""
+    stems = [
+        match[1]
+        for name in official.needed
+        if (match := re.match(r"lib([a-z]+[0-9]*?)(?:-[0-9a-f]{8})?\.so", name))
+    ]
+    return tuple(stem for stem in stems if stem in LIBRARY_MACROS)
+
+
+def core_flags(official: Abi, march: March, toolchain: Toolchain) -> tuple[str, ...]:
+    """The flags of every unit in gcc's spelling, without include folders and the user's."""
+    level = compiler_flags(march, toolchain.kind, toolchain.version)
+    interposable = () if toolchain.kind == "gcc" else ("-fsemantic-interposition",)
+    macros = [f"-D{LIBRARY_MACROS[stem]}" for stem in libraries(official)]
+    return (*CORE_FLAGS, *interposable, *level, *macros)
+
+
+def compile_core(
+    materials: Materials,
+    *,
+    official: Abi,
+    march: March,
+    toolchain: Toolchain,
+    scratch: Path,
+    log: Path,
+    run: Runner = run_command,
+    progress: Progress = silent,
+    jobs: int = 2,
+) -> Core:
+    """Compile and link the core in an empty folder, and hold it to the official one.
+
+    Raises BuildError, with the end of the log, and NoSpaceError.
+    """
+    source = materials.source
+    shutil.copytree(source.root / "src", scratch / "src")
+    shutil.copytree(materials.headers, scratch / "headers")
+    (scratch / "version.h").write_text(f'#define PILLOW_VERSION "{source.release}"\n', encoding="utf-8")
+    builder = Builder(toolchain, scratch=scratch, log=log, run=run)
+    flags = core_flags(official, march, toolchain)
+    folders = ["headers", *(d.relative_to(source.root).as_posix() for d in source.include_dirs)]
+    includes = [*(f"-I{folder}" for folder in folders), *(f"-I{folder}" for folder in materials.python)]
+    _require_same_structs(materials, official, builder, [*flags, *includes], scratch)
+    objects = {unit: f"{'_'.join(unit.with_suffix('').parts[1:])}.o" for unit in source.units}
+    given = [*flags, *materials.user_flags, "-include", "version.h", *includes]
+    # The longest first, so that no core waits for one at the end.
+    by_size = sorted(source.units, key=lambda unit: (-(source.root / unit).stat().st_size, str(unit)))
+    total = len(by_size)
+    try:
+        in_parallel(
+            lambda unit: builder.compile(str(unit), objects[unit], given),
+            by_size,
+            jobs,
+            lambda done: progress("compiling Pillow", done, total),
+        )
+    finally:
+        builder.write_log(objects.values())
+    builder.compile_text("", "empty.o")
+    linked = builder.link_shared(
+        list(objects.values()),
+        "core.so",
+        needed=official.needed,
+        options=("-rpath", official.rpath, "--disable-new-dtags") if official.rpath else (),
+        level=march.level,
+    )
+    _require_fit(linked, official, scratch)
+    return Core(content=linked.read_bytes(), flags=(*flags, *materials.user_flags))
+
+
+def _require_same_structs(
+    materials: Materials, official: Abi, builder: Builder, flags: Sequence[str], scratch: Path
+) -> None:
+    """BuildError where the headers describe other libraries than those that the wheel bundles."""
+    (scratch / "probe.c").write_text(codec_abi.probe_source(libraries(official)), encoding="utf-8")
+    plain = [flag for flag in flags if not flag.startswith(("-O", "-g"))]
+    builder.compile("probe.c", "probe.o", ["-O0", "-g", *plain])
+    here = codec_abi.layouts(scratch / "probe.o")
+    bundled = codec_abi.layouts(materials.official, files=_CODEC_UNITS)
+    told = codec_abi.differences(bundled, here)
+    if not bundled.keys() & here.keys():
+        told = ("the official extension carries no debug information to compare with",)
+    if told:
+        raise BuildError(
+            "the headers here do not describe the libraries of the official wheel",
+            why="\n".join(told),
+            hint="leave --rebuild out: kernels in front of the official wheel need no headers",
+        )
+
+
+def _require_fit(core: Path, official: Abi, scratch: Path) -> None:
+    found = shape(core)
+    public = {name for name in official.exported if name.startswith(("Imaging", "PyInit_"))}
+    problems = []
+    if found.machine != official.machine:
+        problems.append(f"it is for {found.machine}, the official one for {official.machine}")
+    if lost := public - found.exported:
+        problems.append(f"it does not define {', '.join(sorted(lost))}")
+    if strange := found.imported - official.imported - LIBC - LIBM:
+        problems.append(f"it needs what the official one does not: {', '.join(sorted(strange))}")
+    if set(found.needed) != set(official.needed) or found.rpath != official.rpath:
+        problems.append(f"it loads {', '.join(found.needed)} from {found.rpath or 'the system'}")
+    if abi_module.version_key(found.glibc) > abi_module.version_key(official.glibc):
+        problems.append(f"it needs glibc {found.glibc}, the official one {official.glibc or 'none'}")
+    bound = [name for name in public & official.plt if name not in abi_module.read(core).plt]
+    if bound:
+        problems.append(f"it calls {', '.join(sorted(bound)[:5])} directly, past any kernel")
+    if found.executable_stack:
+        problems.append("it asks for an executable stack")
+    if problems:
+        raise BuildError(
+            "the compiled core is not what it must be",
+            why="; ".join(problems),
+            hint="try another compiler: --compiler gcc, clang or zig",
+        )
+
+
+def state_versions(headers: Path, versions: Mapping[str, str]) -> None:
+    """Let headers name the versions that the wheel bundles, as its features report them.
+
+    ``versions``: ``libjpeg_turbo`` and ``zlib_ng``, where the official wheel has them. These
+    two are fixed when the core is compiled; all others are asked of the libraries.
+    """
+    turbo, zlib_ng = versions.get("libjpeg_turbo"), versions.get("zlib_ng")
+    jconfig, zlib = headers / "jconfig.h", headers / "zlib.h"
+    if turbo and jconfig.exists():
+        text = re.sub(
+            r"(?m)^#\s*define\s+LIBJPEG_TURBO_VERSION\s.*$",
+            f"#define LIBJPEG_TURBO_VERSION {turbo}",
+            jconfig.read_text(encoding="utf-8"),
+        )
+        jconfig.write_text(text, encoding="utf-8")
+    if zlib_ng and zlib.exists():
+        text = zlib.read_text(encoding="utf-8")
+        if "ZLIBNG_VERSION" not in text:
+            zlib.write_text(f'{text}\n#define ZLIBNG_VERSION "{zlib_ng}"\n', encoding="utf-8")
