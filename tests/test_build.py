@@ -74,6 +74,7 @@ def make_plan(official: Path, gcc: Toolchain, tmp_path: Path) -> Callable[..., P
             "abi": abi.read(extension, name=NAME),
             "tree": small_kernels.tree(folder),
             "prebuilt": None,
+            "rebuild": None,
         } | changes
         parts["maker"] = parts["prebuilt"] or parts["toolchain"]
         return cast("Plan", SimpleNamespace(**parts))
@@ -274,7 +275,7 @@ official, folder, cache = map(Path, sys.argv[3:])
 plan = SimpleNamespace(
     march=small_kernels.march("x86-64-v2"), release="13.0.0", fidelity="exact",
     sources=t.Sources(pillow=t.download(official), pillow_simd=None),
-    toolchain=toolchain.find("gcc", zig=t.no_zig), prebuilt=None,
+    toolchain=toolchain.find("gcc", zig=t.no_zig), prebuilt=None, rebuild=None,
     abi=abi.read(wheel.extension(official)[1], name=t.NAME), tree=small_kernels.tree(folder),
 )
 plan.maker = plan.toolchain

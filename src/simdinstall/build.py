@@ -277,9 +277,7 @@ def _provenance(
         "tool": {"name": "simdinstall", "version": __version__},
         "pillow": {"release": plan.release, **_download(plan.sources.pillow)},
         "pillow_simd": _simd_download(plan),
-        "core": core and {"sdist": _download(plan.rebuild.sdist), "flags": list(core.flags)}
-        if plan.rebuild
-        else None,
+        "core": _core_told(plan, core),
         "patches": [{"slug": patch.slug, "sha256": patch.sha256} for patch in plan.tree.patches],
         "march": {
             "name": plan.march.name,
@@ -309,6 +307,16 @@ def _provenance(
             for kernel in chosen
         ],
         "left_out": [{"kernel": left.kernel, "reason": left.reason} for left in left_out],
+    }
+
+
+def _core_told(plan: Plan, core: Core | None) -> dict[str, Any] | None:
+    if core is None or plan.rebuild is None or plan.toolchain is None:
+        return None
+    return {
+        "sdist": _download(plan.rebuild.sdist),
+        "flags": list(core.flags),
+        "compiler": plan.toolchain.identity,
     }
 
 
