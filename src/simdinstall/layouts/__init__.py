@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from simdinstall.abi import Abi
+from simdinstall.abi import FORMAT, Abi
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,12 +19,14 @@ class Layout:
     """The interface of one release's extension for one kind of CPython on x86-64 glibc.
 
     ``name`` is the release, with a ``t`` where it is for free-threaded CPython, whose
-    images carry a lock.
+    images carry a lock. ``format``
+    is that of the reader that wrote it, :data:`abi.FORMAT`.
     """
 
     name: str
     release: str
     wheel: str
+    format: int
     abi: Abi
 
 
@@ -45,11 +47,12 @@ def _read_all() -> Iterator[Layout]:
             name=path.stem,
             release=data["release"],
             wheel=data["wheel"],
+            format=data["format"],
             abi=Abi.from_json(data["abi"]),
         )
 
 
 def text(release: str, wheel: str, abi: Abi) -> str:
     """The content of a layout's file."""
-    document = {"release": release, "wheel": wheel, "abi": abi.to_json()}
+    document = {"format": FORMAT, "release": release, "wheel": wheel, "abi": abi.to_json()}
     return json.dumps(document, indent=1, ensure_ascii=True) + "\n"
