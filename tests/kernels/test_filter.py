@@ -188,7 +188,7 @@ def test_named_filters(simd: Simd, mode: str, name: str) -> None:
 def fraction_kernel(rng: random.Random) -> Kernel:
     """Fractions of whole numbers: many are done without floats, some must not be."""
     n = rng.choice((3, 5))
-    scale = rng.choice((*range(1, 34), 63, 64, 65, 100, 127))
+    scale = rng.choice((*range(1, 34), 63, 64, 65, 66, 80, 96, 100, 126, 127, 128))
     largest = rng.choice((1, 2, 9, 40, 127, 130, 600))
     values = [rng.choice((0, 1)) * rng.randint(-largest, largest) for _ in range(n * n)]
     if rng.random() < 0.5:  # no contrast lost: they add up to the scale
@@ -206,7 +206,7 @@ def test_fractions(simd: Simd, mode: str) -> None:
         check(simd, Case(mode=mode, size=size, kernel=fraction_kernel(rng), data=data))
 
 
-@pytest.mark.parametrize("scale", [1, 2, 3, 7, 13, 16, 31, 63])
+@pytest.mark.parametrize("scale", [1, 2, 3, 7, 13, 16, 31, 63, 66, 100, 126])
 def test_every_quotient(simd: Simd, scale: int) -> None:
     """Each whole number that a kernel can add up to, and so each quotient and remainder."""
     data = bytes(x for a in range(256) for b in range(max(1, 2 * scale)) for x in (a, b % 256))
@@ -214,6 +214,19 @@ def test_every_quotient(simd: Simd, scale: int) -> None:
     rows = [data[i : i + 4000] for i in range(0, len(data), 3990)]
     im = b"".join(row.ljust(4000, b"\0") * 3 for row in rows)
     check(simd, Case(mode="L", size=(4000, 3 * len(rows)), kernel=kernel, data=im))
+
+
+def test_many_ties(simd: Simd) -> None:
+    """Sums that only rounding decides: some in each row, and from some row on all of them."""
+    rng = random.Random(SEED)
+    for width, height in ((150, 40), (401, 30)):
+        for share in (0.01, 0.1, 1.0):
+            for top in (0, 11, height - 3):
+                few = bytes(rng.choice((0, 100, 200)) for _ in range(top * width))
+                many = bytes(1 if rng.random() < share else 0 for _ in range((height - top) * width))
+                for values in ((0, 0, 0, 20, 50, 30, 0, 0, 0), (11,) * 4 + (50,) + (1,) * 4):
+                    kernel = (3, 3), 100, 0, values
+                    check(simd, Case(mode="L", size=(width, height), kernel=kernel, data=few + many))
 
 
 @pytest.mark.parametrize("mode", ONE_OF_EACH)

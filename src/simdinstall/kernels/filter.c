@@ -343,11 +343,11 @@ add_rows(
 #undef CASE
 }
 
-/* Pixels `from` to `to` of every row that is far enough from the edge. */
+/* Pixels `from` to `to` of every row from `first` on that is far enough from the edge. */
 static void
 filter_stripe(
     Imaging imOut, Imaging im, const struct kernel *k, const struct pixels *p,
-    const struct stripe *s, int from, int to
+    const struct stripe *s, int from, int to, int first
 ) {
     const int reach = k->size / 2, count = (to - from) * p->bands;
     const size_t row_of_sums = (size_t)k->different * s->width;
@@ -356,7 +356,7 @@ filter_stripe(
     const float *sums[SIZE_MAX_];
     int y, i;
 
-    for (y = 0; y < im->ysize; y++) {
+    for (y = first - reach; y < im->ysize; y++) {
         if (y + 1 < im->ysize) {
             for (i = 0; i < bytes; i += 64) {
                 _mm_prefetch(im->image[y + 1] + at + i, _MM_HINT_T0);
@@ -365,7 +365,7 @@ filter_stripe(
         pack_pixels(s->packed, im->image[y] + at, to - from + 2 * reach, p);
         samples_to_floats(s->samples, s->packed, count + 2 * reach * p->bands, p->samples);
         sum_row(s, s->sums + y % k->size * row_of_sums, count, p->bands, k);
-        if (y < k->size - 1) {
+        if (y < first + reach) {
             continue;
         }
         for (i = 0; i < k->size; i++) {
@@ -431,7 +431,7 @@ SIMD_NAME(filter)(Imaging im, int xsize, int ysize, const float *kernel, float o
     const int in_whole = p.samples == BYTES &&
                          SIMD_NAME(filter_whole_plan)(&whole, xsize, kernel, offset);
     Imaging imOut;
-    int from, to;
+    int from, to, first = reach;
 
     (void)ysize;
     if (!memory) {
@@ -447,13 +447,13 @@ SIMD_NAME(filter)(Imaging im, int xsize, int ysize, const float *kernel, float o
 
     ImagingSectionEnter(&cookie);
     IMAGE_LOCK(im);
-    from = reach;
-    if (in_whole && SIMD_NAME(filter_whole)(imOut, im, &whole, reach)) {
-        from = im->xsize;
+    if (in_whole) {
+        first = SIMD_NAME(filter_whole)(imOut, im, &whole, reach);
     }
+    from = first < im->ysize - reach ? reach : im->xsize;
     for (; from < im->xsize - reach; from = to) {
         to = im->xsize - reach - from < pixels ? im->xsize - reach : from + pixels;
-        filter_stripe(imOut, im, &k, &p, &s, from, to);
+        filter_stripe(imOut, im, &k, &p, &s, from, to, first);
     }
     copy_edges(imOut, im, reach);
     IMAGE_UNLOCK(im);

@@ -7,7 +7,10 @@
 
 /* ------------------------------------------------------------------ which kernels */
 
-#define DENOMINATOR_MAX 63
+#define DENOMINATOR_MAX 127
+
+/* From here on ties are rare enough to be done in floats, one by one. */
+#define DENOMINATOR_TIES 64
 
 #define VALUES_MAX 25
 
@@ -77,6 +80,8 @@ in_range(struct whole_kernel *whole, const int8_t n[VALUES_MAX], float offset, i
         return 0;
     }
     whole->bias = (int16_t)bias;
+    whole->denominator = (int16_t)d;
+    whole->ties = d % 2 == 0 && (d & (d - 1)) != 0;
     whole->shift = 31 - __builtin_clz((unsigned)d);
     if ((d & (d - 1)) == 0) {
         return 1;
@@ -95,8 +100,14 @@ SIMD_NAME(filter_whole_plan)(struct whole_kernel *whole, int size, const float *
     int d;
 
     for (d = 1; d <= DENOMINATOR_MAX; d++) {
-        if ((d % 2 == 1 || (d & (d - 1)) == 0) && numerators(n, size * size, k, d)) {
-            return pair_up(whole, size, n) && in_range(whole, n, offset, d);
+        if (numerators(n, size * size, k, d)) {
+            if (!pair_up(whole, size, n) || !in_range(whole, n, offset, d)) {
+                return 0;
+            }
+            whole->size = size;
+            whole->k = k;
+            whole->offset = offset;
+            return !whole->ties || d >= DENOMINATOR_TIES;
         }
     }
     return 0;
@@ -116,80 +127,181 @@ used_bytes(Imaging im) {
     return v_set32(used);
 }
 
+/* All bits of a 16-bit lane where a and b are the same. */
 LANES_INLINE vec
-divide(vec x, vec multiplier, __m128i shift, int by_multiplier) {
-    x = LANES_OP(max_epi16)(x, v_zero());
-    if (by_multiplier) {
-        x = v_mulhiu16(x, multiplier);
-    }
-    return LANES_OP(srl_epi16)(x, shift);
+same16(vec a, vec b) {
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_movm_epi16(_mm512_cmpeq_epi16_mask(a, b));
+#else
+    return LANES_OP(cmpeq_epi16)(a, b);
+#endif
 }
 
-LANES_INLINE void
-filter_at(
-    char *out, ptrdiff_t at, const char *const (*taps)[2], const struct whole_kernel *whole,
-    vec used, int by_multiplier
+/* One bit for each byte, its highest. */
+LANES_INLINE uint64_t
+high_bits(vec a) {
+#if SIMD_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_movepi8_mask(a);
+#else
+    return (uint32_t)LANES_OP(movemask_epi8)(a);
+#endif
+}
+
+/* How a sum becomes a sample: the same for the whole image. */
+struct division {
+    vec multiplier, denominator;
+    __m128i shift;
+    vec used;
+    int by_multiplier, ties; /* constants in each copy of the loop */
+};
+
+/*
+ * With ties, *tied becomes all bits where x was a multiple of the denominator above 0. (What
+ * is below 1 becomes 0 anyway, and 1 is no multiple.)
+ */
+LANES_INLINE vec
+divide(vec x, const struct division *by, vec *tied) {
+    vec quotient;
+
+    x = LANES_OP(max_epi16)(x, v_set16(by->ties ? 1 : 0));
+    quotient = by->by_multiplier ? v_mulhiu16(x, by->multiplier) : x;
+    quotient = LANES_OP(srl_epi16)(quotient, by->shift);
+    if (by->ties) {
+        *tied = same16(v_mullo16(quotient, by->denominator), x);
+    }
+    return quotient;
+}
+
+/* One sample as stock computes it. */
+LANES_INLINE uint8_t
+in_floats_of(
+    Imaging im, const struct whole_kernel *whole, int y, ptrdiff_t at, const int size,
+    const int pixelsize
 ) {
-    const vec multiplier = v_set16((short)whole->multiplier);
-    const __m128i shift = _mm_cvtsi32_si128(whole->shift);
-    vec sums[TOGETHER][2];
+    const int reach = size / 2;
+    float sum = whole->offset;
     int i, j;
+
+    sum += 0.5; /* in double, as stock */
+    for (i = 0; i < size; i++) {
+        const uint8_t *samples = (const uint8_t *)im->image[y + reach - i] + at;
+        const float *k = whole->k + i * size;
+        float row = (float)samples[-reach * pixelsize] * k[0];
+        for (j = 1; j < size; j++) {
+            row += (float)samples[(j - reach) * pixelsize] * k[j];
+        }
+        sum += row;
+    }
+    return sum <= 0 ? 0 : sum >= 255 ? 255 : (uint8_t)sum;
+}
+
+static __attribute__((noinline)) uint8_t
+in_floats(Imaging im, const struct whole_kernel *whole, int y, ptrdiff_t at) {
+    if (whole->size == 3) {
+        return in_floats_of(im, whole, y, at, 3, im->pixelsize);
+    }
+    return im->pixelsize == 4 ? in_floats_of(im, whole, y, at, 5, 4)
+                              : in_floats_of(im, whole, y, at, 5, 1);
+}
+
+/* Row y of the image, and of the result. */
+struct row {
+    const char *taps[WHOLE_PAIRS_MAX][2];
+    char *out;
+    Imaging im;
+    int y;
+};
+
+/* Returns the number of ties. */
+LANES_INLINE int
+filter_at(
+    const struct row *row, ptrdiff_t at, const struct whole_kernel *whole,
+    const struct division *by
+) {
+    vec sums[TOGETHER][2];
+    int i, j, found = 0;
 
     for (j = 0; j < TOGETHER; j++) {
         sums[j][0] = sums[j][1] = v_set16(whole->bias);
     }
     for (i = 0; i < whole->pairs; i++) {
-        const vec factors = v_set16((short)whole->factors[i]);
+        const vec factors = v_set32(whole->factors[i] * 0x10001u);
         for (j = 0; j < TOGETHER; j++) {
-            vec a = v_load(taps[i][0] + at + j * VEC_BYTES);
-            vec b = v_load(taps[i][1] + at + j * VEC_BYTES);
+            vec a = v_load(row->taps[i][0] + at + j * VEC_BYTES);
+            vec b = v_load(row->taps[i][1] + at + j * VEC_BYTES);
             sums[j][0] = v_add16(sums[j][0], v_maddu8(v_low8(a, b), factors));
             sums[j][1] = v_add16(sums[j][1], v_maddu8(v_high8(a, b), factors));
         }
     }
     for (j = 0; j < TOGETHER; j++) {
-        vec low = divide(sums[j][0], multiplier, shift, by_multiplier);
-        vec high = divide(sums[j][1], multiplier, shift, by_multiplier);
-        v_store(out + at + j * VEC_BYTES, v_and(v_pack16(low, high), used));
+        char *out = row->out + at + j * VEC_BYTES;
+        vec tied[2];
+        vec low = divide(sums[j][0], by, &tied[0]), high = divide(sums[j][1], by, &tied[1]);
+        v_store(out, v_and(v_pack16(low, high), by->used));
+        if (by->ties) {
+            uint64_t bits = high_bits(v_and(LANES_OP(packs_epi16)(tied[0], tied[1]), by->used));
+            for (; bits; bits &= bits - 1, found++) {
+                int byte = __builtin_ctzll(bits);
+                out[byte] = (char)in_floats(row->im, whole, row->y, at + j * VEC_BYTES + byte);
+            }
+        }
     }
+    return found;
 }
 
 /* The last vectors end with the row and so may do some bytes a second time. */
-LANES_INLINE void
+LANES_INLINE int
 filter_row(
-    char *out, ptrdiff_t begin, ptrdiff_t end, const char *const (*taps)[2],
-    const struct whole_kernel *whole, vec used, int by_multiplier
+    const struct row *row, ptrdiff_t begin, ptrdiff_t end, const struct whole_kernel *whole,
+    const struct division *division, int by_multiplier, int ties
 ) {
     const ptrdiff_t step = TOGETHER * VEC_BYTES;
+    struct division by = *division;
     ptrdiff_t at;
+    int found = 0;
 
+    by.by_multiplier = by_multiplier;
+    by.ties = ties;
     for (at = begin; at < end; at += step) {
-        filter_at(out, at < end - step ? at : end - step, taps, whole, used, by_multiplier);
+        found += filter_at(row, at < end - step ? at : end - step, whole, &by);
     }
+    return found;
 }
+
+/* More than this share of ties, and it is quicker to do all in floats. */
+#define TIES_MAX(bytes) ((bytes) / 24)
 
 int
 SIMD_NAME(filter_whole)(Imaging imOut, Imaging im, const struct whole_kernel *whole, int reach) {
     const ptrdiff_t begin = (ptrdiff_t)reach * im->pixelsize, end = im->linesize - begin;
-    const char *taps[WHOLE_PAIRS_MAX][2];
-    const vec used = used_bytes(im);
-    int y, i, j;
+    const struct division by = {
+        .multiplier = v_set16((short)whole->multiplier),
+        .denominator = v_set16(whole->denominator),
+        .shift = _mm_cvtsi32_si128(whole->shift),
+        .used = used_bytes(im),
+    };
+    struct row row = {.im = im};
+    int y, i, j, ties = 0;
 
     if (end - begin < TOGETHER * VEC_BYTES) {
-        return 0;
+        return reach;
     }
-    for (y = reach; y < im->ysize - reach; y++) {
+    for (y = reach; y < im->ysize - reach && ties <= TIES_MAX(end - begin); y++) {
+        row.y = y;
+        row.out = imOut->image[y];
         for (i = 0; i < whole->pairs; i++) {
             for (j = 0; j < 2; j++) {
                 const struct tap *tap = &whole->taps[i][j];
-                taps[i][j] = im->image[y + tap->row] + (ptrdiff_t)tap->column * im->pixelsize;
+                row.taps[i][j] = im->image[y + tap->row] + (ptrdiff_t)tap->column * im->pixelsize;
             }
         }
-        if (whole->multiplier) {
-            filter_row(imOut->image[y], begin, end, taps, whole, used, 1);
+        if (whole->ties) {
+            ties = filter_row(&row, begin, end, whole, &by, 1, 1);
+        } else if (whole->multiplier) {
+            filter_row(&row, begin, end, whole, &by, 1, 0);
         } else {
-            filter_row(imOut->image[y], begin, end, taps, whole, used, 0);
+            filter_row(&row, begin, end, whole, &by, 0, 0);
         }
     }
-    return 1;
+    return y;
 }

@@ -19,7 +19,10 @@
  *   k[i]; with A a bound of all partial sums that is less than 33 * A * 2**-24 in all. Rounding
  *   cannot carry v over a whole number if A * 2**-18 < 1 / 2d.
  *
- * Other kernels (d even, as in DETAIL with 6) can meet a tie, which rounding decides: floats.
+ * - another d: the same, but for ties, in which v is a whole number before rounding, and
+ *   rounding decides. About one sample in d is one. With a large d, as in SMOOTH_MORE with
+ *   100, these samples are done once more in stock's floats; with a small one, as in DETAIL
+ *   with 6, all are.
  */
 #ifndef SIMDINSTALL_FILTER_WHOLE_H
 #define SIMDINSTALL_FILTER_WHOLE_H
@@ -42,6 +45,11 @@ struct whole_kernel {
     int16_t bias;                      /* offset * d + floor(d / 2) */
     uint16_t multiplier;               /* x / d = (x * multiplier >> 16) >> shift, or if it is */
     int shift;                         /* 0, x >> shift; for 0 <= x < 2**15 */
+    int16_t denominator;
+    int ties; /* whether there can be any */
+    int size; /* the kernel itself */
+    const float *k;
+    float offset;
 };
 
 /* Returns 0 if whole numbers will not do for this kernel. */
@@ -49,8 +57,8 @@ int
 SIMD_NAME(filter_whole_plan)(struct whole_kernel *whole, int size, const float *k, float offset);
 
 /*
- * All pixels but those at the edges, `reach` from them. Returns 0, with nothing done, if the
- * image is too narrow for the vectors.
+ * All pixels but those at the edges, `reach` from them. Returns the first row that is not
+ * done: the image may be too narrow for the vectors, or have too many ties.
  */
 int
 SIMD_NAME(filter_whole)(Imaging imOut, Imaging im, const struct whole_kernel *whole, int reach);
