@@ -23,10 +23,16 @@ from simdinstall.tree import lay_out
 RELEASE = os.environ.get("SIMDINSTALL_TEST_PILLOW", "13.0.0")
 PILLOW_SIMD = "12.1.1.post0"
 FIDELITY: Fidelity = "exact" if os.environ.get("SIMDINSTALL_TEST_FIDELITY") == "exact" else "bounded"
-#: Set by test_sanitizers.py, which runs all this once more with libasan loaded.
-SANITIZED = "SIMDINSTALL_TEST_SANITIZE" in os.environ
+#: Set by test_sanitizers.py, which runs all this once more with libasan loaded, and by
+#: test_threads.py, to "thread", with libtsan.
+SANITIZER = os.environ.get("SIMDINSTALL_TEST_SANITIZE", "")
+SANITIZED = bool(SANITIZER)
 SANITIZE = (
-    *("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"),
+    *(
+        ("-fsanitize=thread",)
+        if SANITIZER == "thread"
+        else ("-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all")
+    ),
     *("-fno-omit-frame-pointer", "-g1", "-O1", "-Wno-error"),
 )
 if SANITIZED:

@@ -28,6 +28,11 @@ from simdinstall.tree import Tree
 HERE = Path(__file__).parent
 LEVELS = ("none", *ISAS)
 ROWS = ("stock", "heap", "pages")
+#: What the library under test has besides the kernels.
+TEST_UNITS = tuple(
+    Unit(name=name, source=str(HERE / f"{name}.c"), isa=None, cflags=(), defines=())
+    for name in ("rows", "cases", "cases_functions")
+)
 EXTENSION = f"_imaging{sysconfig.get_config_var('EXT_SUFFIX')}"
 
 
@@ -53,7 +58,8 @@ def compile_library(
     """Compile ``libpillow_simd.so`` and ``libpeek.so`` into a folder; give the former.
 
     Besides the kernels the library holds ``rows.c``, which can give each row of an image
-    memory of its own. Beside each object lies the list of symbols that it wants from others.
+    memory of its own, and ``cases.c``, which makes random calls. Beside each object lies
+    the list of symbols that it wants from others.
 
     Objects are kept in ``cache`` by the hash of what the preprocessor makes of them, so
     that a change costs only the compilation of what it changes. Warnings are errors.
@@ -63,8 +69,7 @@ def compile_library(
     include = [f"-I{into}", *(f"-I{folder}" for folder in tree.include_dirs)]
     version = _output([*compiler, "--version"])
     objects = []
-    rows = Unit(name="rows", source=str(HERE / "rows.c"), isa=None, cflags=(), defines=())
-    for unit in (*catalogue_of_kernels.units(catalogue, tree.kernels, isas, fidelity), rows):
+    for unit in (*catalogue_of_kernels.units(catalogue, tree.kernels, isas, fidelity), *TEST_UNITS):
         flags = [*BASE_FLAGS, "-Werror", *unit.cflags, *extra, *(f"-D{define}" for define in unit.defines)]
         source = tree.kernels_dir / unit.source
         text = _output([*compiler, *flags, *include, "-E", "-P", source])
@@ -238,6 +243,24 @@ class Simd:
         if length:
             self.set_raw(im, (data * (length // len(data) + 1))[:length])
         return im
+
+    # Random calls, made and compared in C.
+
+    def random_calls(self, function: str, *, seed: int, first: int, count: int, guarded: int = 64) -> str:
+        """How the first case that differs from stock does, at any level; empty if all are the same.
+
+        The results of every ``guarded``-th case lie between pages that cannot be touched.
+        """
+        run = ctypes.PyDLL(str(self.folder / "PIL" / "libpillow_simd.so")).cases_run
+        run.restype = ctypes.c_long
+        run.argtypes = (
+            *(ctypes.c_char_p, ctypes.c_ulonglong, ctypes.c_long, ctypes.c_long, ctypes.c_int),
+            *(ctypes.c_int, ctypes.c_char_p, ctypes.c_int),
+        )
+        text = ctypes.create_string_buffer(1000)
+        highest = LEVELS.index(self.highest)
+        failed = run(function.encode(), seed, first, count, guarded, highest, text, len(text))
+        return "" if failed < 0 else text.value.decode()
 
     # Stock against kernels.
 
