@@ -219,7 +219,7 @@ class Departed:
 
 def test_a_worker_that_leaves_takes_its_task_with_it(tmp_path: Path) -> None:
     client = Departed()
-    team = dask_cluster.DaskWorkers([client], expected=1, patience=0.3)
+    team = dask_cluster.DaskWorkers([client], expected=1, patience=0.3, interval=0)
     [one] = team.workers()
     team.submit(one.name, task(tmp_path))
     assert team.wait(0) == []

@@ -233,6 +233,44 @@ def with_verdict(wheel: Wheel, verdict: Mapping[str, Any], *, into: Path, epoch:
     return replace(wheel, path=target, sha256=_file_hash(target), provenance=complete)
 
 
+def with_label(
+    path: Path,
+    *,
+    local: str,
+    added: Mapping[str, bytes],
+    label: str,
+    into: Path,
+    epoch: int = EARLIEST,
+) -> Path:
+    """The same wheel under another local version, with more files in its dist-info, in a folder.
+
+    ``local`` is what follows ``+``; ``label``, if any, is appended to the file's name, as
+    PEP 825 has it for variants. Raises BuildError for what is no build of ours.
+    """
+    before = read_provenance(path)
+    release = str(before["pillow"]["release"])
+    version = f"{release}+{local}"
+    old, new = (f"pillow-{v}.dist-info" for v in (before["version"], version))
+    files: dict[str, _Member] = {}
+    for member in _members(path):
+        folder, slash, rest = member.name.partition("/")
+        name = f"{new}/{rest}" if slash and folder == old else member.name
+        files[name] = replace(member, name=name)
+    name = f"{new}/METADATA"
+    if name not in files:
+        raise _unfit(path, "its dist-info has another name than its version")
+    line = f"Version: {before['version']}".encode()
+    files[name] = _packed(name, _content(files[name]).replace(line, f"Version: {version}".encode(), 1), 0o644)
+    name = f"{new}/simdinstall.json"
+    files[name] = _packed(name, _json({**before, "version": version}), 0o644)
+    for extra, content in added.items():
+        files[f"{new}/{extra}"] = _packed(f"{new}/{extra}", content, 0o644)
+    stem = path.name.removesuffix(".whl").replace(f"-{before['version']}-", f"-{version}-", 1)
+    target = into / f"{stem}{f'-{label}' if label else ''}.whl"
+    _write(target, files, new, epoch)
+    return target
+
+
 def read_provenance(path: Path) -> dict[str, Any]:
     """``simdinstall.json`` of a repacked wheel. Raises BuildError when it has none."""
     try:

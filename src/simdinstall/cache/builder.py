@@ -21,7 +21,7 @@ from typing import Any, Literal
 from packaging.utils import parse_wheel_filename
 
 from simdinstall import __version__, abi, build, environment, kernels, library, toolchain, tree, wheel
-from simdinstall.cache import cells
+from simdinstall.cache import cells, variants
 from simdinstall.cache.catalogue import (
     Catalogue,
     Entry,
@@ -58,6 +58,7 @@ class Wanted:
     quick: bool = False
     verify: bool = True
     rebuild: bool = False
+    variants: bool = False
     patience: float = 600.0
 
 
@@ -211,7 +212,10 @@ def build_matrix(
         house.publish(lambda catalogue: catalogue, signer=signer)
     elif unsigned and before.signer:
         house.publish(lambda catalogue: catalogue, unsigned=True)
-    return Summary(cells=tuple(rows), catalogue=house.read(), repeated=site.repeated)
+    after = house.read()
+    if wanted.variants or after.variants:
+        after = variants.add_missing(house, signer=signer, unsigned=unsigned)
+    return Summary(cells=tuple(rows), catalogue=after, repeated=site.repeated)
 
 
 def _jobs(

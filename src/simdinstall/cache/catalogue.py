@@ -51,6 +51,7 @@ class Entry:
     names of ``/proc/cpuinfo``; ``isas`` are the instruction sets that its kernels were
     compiled for, of which the CPU's best is chosen at run time. ``inputs`` is the hash of
     all that it was made from; ``verdict`` tells what verification said and where.
+    ``variant`` is the same wheel in the shape of PEP 825, if that is there.
     """
 
     cell: str
@@ -80,6 +81,7 @@ class Entry:
     library: str
     verdict: Mapping[str, Any]
     built: str
+    variant: Mapping[str, str] | None = None
 
     @property
     def verified(self) -> bool:
@@ -123,6 +125,7 @@ class Entry:
             "inputs": self.inputs,
             "verdict": dict(self.verdict),
             "built": self.built,
+            **({"variant": dict(self.variant)} if self.variant else {}),
         }
 
     @classmethod
@@ -143,11 +146,17 @@ class Entry:
                 "flags": tuple(told["flags"]),
             }
         )
-        # What is joined to the cache's own address must stay below it.
-        parts = entry.path.split("/")
-        if parts[0] != WHEELS or ".." in parts or "" in parts or parts[-1] != entry.file:
-            raise ValueError(f"a wheel lies outside of the cache: {entry.path}")
+        for path, file in entry.files():
+            # What is joined to the cache's own address must stay below it.
+            parts = path.split("/")
+            if parts[0] != WHEELS or ".." in parts or "" in parts or parts[-1] != file:
+                raise ValueError(f"a wheel lies outside of the cache: {path}")
         return entry
+
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """The paths of its wheels relative to the cache, and their names."""
+        variant = ((self.variant["path"], self.variant["file"]),) if self.variant else ()
+        return ((self.path, self.file), *variant)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -367,7 +376,7 @@ class House:
             )
             text = after.to_bytes()
             pages = self._pages(after)
-            shrinks = {entry.path for entry in before.entries} - {entry.path for entry in after.entries}
+            shrinks = _paths(before) - _paths(after)
             if not shrinks:
                 self._write_pages(pages)
             if signer is not None:
@@ -395,7 +404,7 @@ class House:
 
     def _clean(self, catalogue: Catalogue, pages: Mapping[str, bytes], text: bytes) -> None:
         """Remove what nothing names, the work of builders that died too."""
-        kept = {self.root / entry.path for entry in catalogue.entries}
+        kept = {self.root / path for path in _paths(catalogue)}
         kept |= {path.with_name(f"{path.name}.metadata") for path in kept}
         kept |= {self.root / page for page in pages} | {self.root / signature_path(text)}
         for folder in (WHEELS, "simple", SIGNATURES):
@@ -444,6 +453,10 @@ class House:
 
 _READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR})
 _NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL})
+
+
+def _paths(catalogue: Catalogue) -> frozenset[str]:
+    return frozenset(path for entry in catalogue.entries for path, _ in entry.files())
 
 
 def wheel_path(name: str, sha256: str) -> str:

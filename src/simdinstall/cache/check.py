@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from simdinstall.cache import node, simple_index
+from simdinstall.cache import node, variants
 from simdinstall.cache.catalogue import Catalogue, Entry, core_metadata
 from simdinstall.cache.node import Place
 from simdinstall.errors import SimdinstallError
@@ -50,7 +50,7 @@ def check(
             problems.append(problem)
     return Finding(
         wheels=len(listed.entries),
-        pages=len(simple_index.pages(listed)),
+        pages=len(variants.all_pages(listed)),
         signed_by=listed.signer,
         problems=(*pages, *problems),
     )
@@ -58,7 +58,7 @@ def check(
 
 def _pages(where: Place, listed: Catalogue) -> list[str]:
     problems = []
-    for relative, wanted in simple_index.pages(listed).items():
+    for relative, wanted in variants.all_pages(listed).items():
         try:
             if where.get(relative) != wanted:
                 problems.append(f"{relative} is not what the catalogue would have it be")
@@ -70,6 +70,8 @@ def _pages(where: Place, listed: Catalogue) -> list[str]:
 def _wheel(where: Place, entry: Entry) -> str:
     with tempfile.TemporaryDirectory(prefix="simdinstall-check-") as name:
         try:
+            if entry.variant:
+                where.fetch(entry.variant["path"], Path(name), entry.variant["sha256"])
             path = where.fetch(entry.path, Path(name), entry.sha256)
             beside = where.get(f"{entry.path}.metadata")
             if beside != core_metadata(path):

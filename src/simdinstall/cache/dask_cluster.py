@@ -57,10 +57,12 @@ class DaskWorkers:
         patience: float = 600.0,
         waiting: Callable[[], str] = lambda: "",
         work: Callable[[Task], Outcome] = perform,
+        interval: float = 1.0,
     ) -> None:
         """``expected``: how many workers are to come; until ``patience`` seconds others wait for them.
 
-        ``waiting`` tells why workers have not come, for the message.
+        ``waiting`` tells why workers have not come, for the message. ``interval``: seconds
+        between questions for who is there.
         """
         self._clients = tuple(clients)
         self._expected = expected
@@ -69,11 +71,15 @@ class DaskWorkers:
         self._patience = patience
         self._waiting = waiting
         self._work = work
+        self._interval = interval
         self._known: dict[str, Worker] = {}
         self._refused: dict[str, str] = {}
         self._running: dict[str, tuple[Any, Any, Task]] = {}
         self._present: frozenset[str] = frozenset()
         self._most = 0
+        self._fit: tuple[Worker, ...] = ()
+        self._asked = 0.0
+        self._client_of: dict[str, Any] = {}
 
     @property
     def complete(self) -> bool:
@@ -82,6 +88,9 @@ class DaskWorkers:
 
     def workers(self) -> Sequence[Worker]:
         """Those that are connected and fit. BuildError when the scheduler is gone or none fits."""
+        if self._fit and time.monotonic() < self._asked + self._interval:
+            # Asking costs the scheduler something; a second is soon enough.
+            return tuple(worker for worker in self._fit if worker.name in self._known)
         present: dict[str, Any] = {}
         for client in self._clients:
             try:
@@ -94,8 +103,10 @@ class DaskWorkers:
                 raise BuildError("the Dask scheduler is gone", hint="start it again; what is built stays")
             present |= dict.fromkeys(info["workers"], client)
         self._meet(present)
-        self._present = frozenset(present)
+        self._client_of = present
+        self._present, self._asked = frozenset(present), time.monotonic()
         fit = tuple(self._known[address] for address in present if address in self._known)
+        self._fit = fit
         self._most = max(self._most, len(fit))
         if not fit and self._refused and not self._running:
             raise BuildError("no worker of the cluster can build", why="; ".join(self._refused.values()))
@@ -127,7 +138,7 @@ class DaskWorkers:
 
     def submit(self, worker: str, task: Task) -> None:
         """Send the task with its sources to the worker."""
-        client = next(c for c in self._clients if worker in c.scheduler_info(n_workers=-1)["workers"])
+        client = self._client_of[worker]
         with warnings.catch_warnings():
             # Dask would rather have large data elsewhere; ours goes to one worker, once.
             warnings.simplefilter("ignore")
@@ -234,7 +245,7 @@ def slurm(jobs: SlurmJobs, *, patience: float = 600.0, run: Runner = run) -> Das
                 job_extra_directives=extra,
                 job_name="simdinstall",
                 worker_extra_args=["--nthreads", "1", "--no-dashboard"],
-                scheduler_options={"dashboard_address": None},
+                scheduler_options={"dashboard_address": ":0"},
             )
             clusters.append(cluster)
             cluster.scale(jobs=jobs.jobs)

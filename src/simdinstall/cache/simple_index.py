@@ -90,7 +90,7 @@ def pages(catalogue: Catalogue) -> dict[str, bytes]:
 
 def root_page() -> bytes:
     """The list of projects: one."""
-    return _page("Simple index", [f'<a href="{PROJECT}/">{PROJECT}</a><br>'])
+    return page("Simple index", [f'<a href="{PROJECT}/">{PROJECT}</a><br>'])
 
 
 def root_json() -> bytes:
@@ -111,7 +111,7 @@ def project_page(entries: Iterable[Entry], *, up: str) -> bytes:
         }
         given = " ".join(f'{name}="{html.escape(value)}"' for name, value in attributes.items() if value)
         lines.append(f"<a {given}>{html.escape(entry.file)}</a><br>")
-    return _page(f"Links for {PROJECT}", lines)
+    return page(f"Links for {PROJECT}", lines)
 
 
 def project_json(entries: Iterable[Entry], *, up: str) -> bytes:
@@ -137,7 +137,8 @@ def project_json(entries: Iterable[Entry], *, up: str) -> bytes:
     )
 
 
-def _page(title: str, lines: Iterable[str]) -> bytes:
+def page(title: str, lines: Iterable[str]) -> bytes:
+    """A page of links as PEP 503 and 629 have it."""
     head = [
         "<!DOCTYPE html>",
         '<html lang="en">',

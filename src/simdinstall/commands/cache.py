@@ -29,7 +29,7 @@ from simdinstall.cache import (
 from simdinstall.cache.builder import FINAL, Progress, Wanted
 from simdinstall.cache.catalogue import House
 from simdinstall.cache.executors import Executor, LocalProcesses
-from simdinstall.cache.simple_index import pages
+from simdinstall.cache.variants import all_pages as pages
 from simdinstall.commands.frame import Command, Output, open_services
 from simdinstall.errors import EXIT_WOULD_CHANGE, UsageError, VerifyError
 from simdinstall.options import (
@@ -112,6 +112,9 @@ def _build_options(group: Group) -> None:
     group.flag("--quick", help="verify at each wheel's best level only")
     group.flag("--no-verify", help="do not verify; wheels are marked so, and nodes check them before use")
     group.flag("--rebuild", help="build everything anew")
+    group.flag(
+        "--variants", help="PREVIEW: wheel variants (PEP 825, a draft) too, in simple/variants, for uv"
+    )
     group.value("--dask", metavar="ADDRESS", help="build on the workers of a Dask scheduler that runs")
     group.flag("--slurm", help="build in jobs of this cluster's Slurm")
     group.value("--slurm-partition", default="", metavar="NAME", help="the partition of the jobs")
@@ -184,6 +187,7 @@ def _build(arguments: Namespace, output: Output) -> int:
                     verify=not arguments.no_verify,
                     rebuild=arguments.rebuild,
                     patience=arguments.patience,
+                    variants=arguments.variants,
                 ),
                 signer=signer,
                 unsigned=arguments.unsigned,
