@@ -245,6 +245,7 @@ def slurm(jobs: SlurmJobs, *, patience: float = 600.0, run: Runner = run) -> Das
                 job_extra_directives=extra,
                 job_name="simdinstall",
                 worker_extra_args=["--nthreads", "1", "--no-dashboard"],
+                silence_logs="error",
                 scheduler_options={"dashboard_address": ":0"},
             )
             clusters.append(cluster)
