@@ -33,6 +33,7 @@ ORDER = [
     "transfer",
     "listing",
     "fetch",
+    "dwarf",
     "abi",
     "patches",
     "layouts",

@@ -29,6 +29,7 @@ from elftools.elf.gnuversions import GNUVerNeedSection
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import SymbolTableSection
 
+from simdinstall.dwarf import dimensions, name_of, size_of, target_of
 from simdinstall.errors import BuildError
 from simdinstall.kernels import Catalogue, Function, Kernel
 
@@ -472,18 +473,18 @@ def _debug(elf: Any) -> _Debug:
         for die in unit.get_top_DIE().iter_children():
             if die.tag == "DW_TAG_subprogram":
                 if "DW_AT_external" in die.attributes and "DW_AT_declaration" not in die.attributes:
-                    prototypes.setdefault(_name(die), names.prototype(die))
+                    prototypes.setdefault(name_of(die), names.prototype(die))
             elif die.tag == "DW_TAG_typedef":
                 _learn_typedef(die, names, structs, sizes, enums)
-            elif die.tag == "DW_TAG_structure_type" and _name(die) in STRUCTS:
-                _learn_struct(_name(die), die, names, structs, sizes)
+            elif die.tag == "DW_TAG_structure_type" and name_of(die) in STRUCTS:
+                _learn_struct(name_of(die), die, names, structs, sizes)
     prototypes.pop("", None)
     return structs, sizes, enums, prototypes
 
 
 def _is_pillow(unit: CompileUnit) -> bool:
     """Whether it is libImaging or ``_imaging.c``, which defines libImaging's callbacks."""
-    name = f"/{_name(unit.get_top_DIE())}"
+    name = f"/{name_of(unit.get_top_DIE())}"
     return "/libImaging/" in name or name.endswith("/_imaging.c")
 
 
@@ -494,18 +495,18 @@ def _learn_typedef(
     sizes: dict[str, int],
     enums: dict[str, Mapping[str, int]],
 ) -> None:
-    name = _name(die)
+    name = name_of(die)
     if name in ENUMS and name not in enums:
-        target = _target(die)
+        target = target_of(die)
         if target is not None and target.tag == "DW_TAG_enumeration_type":
             enums[name] = MappingProxyType(
                 {
-                    _name(value): value.attributes["DW_AT_const_value"].value
+                    name_of(value): value.attributes["DW_AT_const_value"].value
                     for value in target.iter_children()
                 }
             )
     elif name in STRUCTS and name not in structs:
-        target = _target(die)
+        target = target_of(die)
         if target is not None and target.tag == "DW_TAG_structure_type":
             _learn_struct(name, target, names, structs, sizes)
 
@@ -517,51 +518,15 @@ def _learn_struct(
         return
     structs[name] = tuple(
         Field(
-            _name(member),
+            name_of(member),
             member.attributes["DW_AT_data_member_location"].value,
-            _size(_target(member)),
-            names.type(_target(member)),
+            size_of(target_of(member)),
+            names.type(target_of(member)),
         )
         for member in die.iter_children()
         if member.tag == "DW_TAG_member" and "DW_AT_bit_size" not in member.attributes
     )
     sizes[name] = die.attributes["DW_AT_byte_size"].value
-
-
-def _name(die: DIE) -> str:
-    attribute = die.attributes.get("DW_AT_name")
-    return attribute.value.decode("utf-8", "replace") if attribute else ""
-
-
-def _target(die: DIE) -> DIE | None:
-    return die.get_DIE_from_attribute("DW_AT_type") if "DW_AT_type" in die.attributes else None
-
-
-def _dimensions(array: DIE) -> list[int]:
-    found = []
-    for child in array.iter_children():
-        if child.tag == "DW_TAG_subrange_type":
-            if "DW_AT_count" in child.attributes:
-                found.append(child.attributes["DW_AT_count"].value)
-            else:
-                upper = child.attributes.get("DW_AT_upper_bound")
-                found.append(upper.value + 1 if upper else 0)
-    return found
-
-
-def _size(die: DIE | None) -> int:
-    """Bytes of a type."""
-    if die is None:
-        return 0
-    if "DW_AT_byte_size" in die.attributes:
-        return int(die.attributes["DW_AT_byte_size"].value)
-    if die.tag == "DW_TAG_pointer_type":
-        return int(die.cu["address_size"])
-    size = _size(_target(die))
-    if die.tag == "DW_TAG_array_type":
-        for dimension in _dimensions(die):
-            size *= dimension
-    return size
 
 
 class _Names:
@@ -572,13 +537,13 @@ class _Names:
 
     def prototype(self, function: DIE) -> str:
         parameters = [
-            _unqualified(self.type(_target(child)))
+            _unqualified(self.type(target_of(child)))
             for child in function.iter_children()
             if child.tag == "DW_TAG_formal_parameter"
         ]
         variadic = [c for c in function.iter_children() if c.tag == "DW_TAG_unspecified_parameters"]
         parameters += ["..."] * bool(variadic)
-        return f"{_unqualified(self.type(_target(function)))}({', '.join(parameters) or 'void'})"
+        return f"{_unqualified(self.type(target_of(function)))}({', '.join(parameters) or 'void'})"
 
     def type(self, die: DIE | None) -> str:
         if die is None:
@@ -588,21 +553,21 @@ class _Names:
         return self._known[die.offset]
 
     def _spell(self, die: DIE) -> str:
-        name = _name(die)
+        name = name_of(die)
         match die.tag:
             case "DW_TAG_base_type":
                 return BASE_TYPES.get(name, name)
             case "DW_TAG_typedef":
-                return self._typedef(name, _target(die))
+                return self._typedef(name, target_of(die))
             case "DW_TAG_pointer_type":
-                return self._pointer(_target(die))
+                return self._pointer(target_of(die))
             case "DW_TAG_const_type":
-                return _qualified("const", self.type(_target(die)))
+                return _qualified("const", self.type(target_of(die)))
             case "DW_TAG_volatile_type":
-                return _qualified("volatile", self.type(_target(die)))
+                return _qualified("volatile", self.type(target_of(die)))
             case "DW_TAG_array_type":
-                dimensions = "".join(f"[{dimension}]" for dimension in _dimensions(die))
-                return f"{self.type(_target(die))}{dimensions}"
+                brackets = "".join(f"[{length}]" for length in dimensions(die))
+                return f"{self.type(target_of(die))}{brackets}"
             case "DW_TAG_structure_type":
                 return f"struct {name}"
             case "DW_TAG_union_type":
@@ -613,10 +578,10 @@ class _Names:
                 return self.prototype(die)
             case _:
                 # restrict, atomic and the like change nothing for a caller.
-                return self.type(_target(die))
+                return self.type(target_of(die))
 
     def _typedef(self, name: str, target: DIE | None) -> str:
-        unnamed = target is not None and not _name(target)
+        unnamed = target is not None and not name_of(target)
         if target is not None and unnamed and target.tag in ("DW_TAG_structure_type", "DW_TAG_union_type"):
             return name
         if target is not None and target.tag == "DW_TAG_enumeration_type":

@@ -15,7 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simdinstall import __version__, abi, compiling, graft, kernels, library, linked, toolchain, wheel
+from simdinstall import (
+    __version__,
+    abi,
+    codec_abi,
+    compiling,
+    dwarf,
+    graft,
+    kernels,
+    library,
+    linked,
+    toolchain,
+    wheel,
+)
 from simdinstall.abi import Abi
 from simdinstall.errors import BuildError, UsageError
 from simdinstall.fetch import Download
@@ -116,7 +128,9 @@ def key(plan: Plan, catalogue: Catalogue | None = None) -> str:
     return digest(
         {
             "format": FORMAT,
-            "code": _code_digest((abi, compiling, graft, kernels, library, linked, toolchain, wheel)),
+            "code": _code_digest(
+                (abi, codec_abi, compiling, dwarf, graft, kernels, library, linked, toolchain, wheel)
+            ),
             "catalogue": _file_digest(kernels.sources_dir() / "manifest.toml"),
             "trace": _file_digest(kernels.sources_dir() / TRACE_SOURCE),
             "pillow": [plan.sources.pillow.sha256, plan.sources.pillow.filename, plan.release],
@@ -145,7 +159,7 @@ def library_key(plan: Plan, chosen: Iterable[Kernel], catalogue: Catalogue) -> s
     return digest(
         {
             "format": FORMAT,
-            "code": _code_digest((abi, compiling, kernels, library, linked, toolchain)),
+            "code": _code_digest((abi, compiling, dwarf, kernels, library, linked, toolchain)),
             "catalogue": _file_digest(kernels.sources_dir() / "manifest.toml"),
             "header": abi.header(plan.abi, served, release=plan.release),
             "libc": [plan.abi.machine, plan.abi.libc, [n for n in plan.abi.needed if n.startswith("libc.")]],

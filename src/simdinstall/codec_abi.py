@@ -18,6 +18,7 @@ from elftools.common.exceptions import DWARFError, ELFError
 from elftools.dwarf.die import DIE
 from elftools.elf.elffile import ELFFile
 
+from simdinstall.dwarf import name_of, size_of, target_of
 from simdinstall.errors import BuildError
 
 #: The files of libImaging that keep a library's structs in their own, each with the type
@@ -69,7 +70,7 @@ def layouts(path: Path, *, files: Iterable[str] = ()) -> dict[str, Layout]:
             dwarf = elf.get_dwarf_info(follow_links=False)
             for unit in dwarf.iter_CUs():
                 top = unit.get_top_DIE()
-                if wanted and not _name(top).endswith(wanted):
+                if wanted and not name_of(top).endswith(wanted):
                     continue
                 for name, layout in _structs(top):
                     found.setdefault(name, layout)
@@ -96,11 +97,11 @@ def differences(bundled: dict[str, Layout], here: dict[str, Layout]) -> tuple[st
 def _structs(top: DIE) -> Iterator[tuple[str, Layout]]:
     for die in top.iter_children():
         if die.tag == "DW_TAG_typedef":
-            target = _type(die)
-            if target is not None and not _name(target) and _is_struct(target):
-                yield _name(die), _layout(target)
-        elif _is_struct(die) and _name(die):
-            yield _name(die), _layout(die)
+            target = target_of(die)
+            if target is not None and not name_of(target) and _is_struct(target):
+                yield name_of(die), _layout(target)
+        elif _is_struct(die) and name_of(die):
+            yield name_of(die), _layout(die)
 
 
 def _is_struct(die: DIE) -> bool:
@@ -110,7 +111,7 @@ def _is_struct(die: DIE) -> bool:
 
 def _layout(die: DIE) -> Layout:
     members = tuple(
-        (_name(child), _offset(child), _size(_type(child)))
+        (name_of(child), _offset(child), size_of(target_of(child)))
         for child in die.iter_children()
         if child.tag == "DW_TAG_member"
     )
@@ -123,29 +124,3 @@ def _offset(member: DIE) -> int:
         return -1 - int(member.attributes["DW_AT_data_bit_offset"].value)
     attribute = member.attributes.get("DW_AT_data_member_location")
     return int(attribute.value) if attribute else 0
-
-
-def _size(die: DIE | None) -> int:
-    if die is None:
-        return 0
-    if "DW_AT_byte_size" in die.attributes:
-        return int(die.attributes["DW_AT_byte_size"].value)
-    if die.tag == "DW_TAG_pointer_type":
-        return int(die.cu["address_size"])
-    size = _size(_type(die))
-    if die.tag == "DW_TAG_array_type":
-        for child in die.iter_children():
-            if child.tag == "DW_TAG_subrange_type":
-                upper = child.attributes.get("DW_AT_upper_bound")
-                count = child.attributes.get("DW_AT_count")
-                size *= count.value if count else upper.value + 1 if upper else 0
-    return size
-
-
-def _type(die: DIE) -> DIE | None:
-    return die.get_DIE_from_attribute("DW_AT_type") if "DW_AT_type" in die.attributes else None
-
-
-def _name(die: DIE) -> str:
-    attribute = die.attributes.get("DW_AT_name")
-    return attribute.value.decode("utf-8", "replace") if attribute else ""
