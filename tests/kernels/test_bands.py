@@ -148,9 +148,11 @@ def test_left_to_stock(simd: Simd) -> None:
         check(simd, "ImagingPutBand", put, im, grey, band, kernel=None)
         if (im, band) != (grey, 0):  # stock takes its bytes for pixels of four, and leaves the rows
             check(simd, "ImagingFillBand", fill, im, 7, band, kernel=None)
+    reads_integers_as_bytes = int(simd.build.split()[1].split(".")[0]) < 13  # beyond its memory
     for wrong in (small, rgb, integer):
         check(simd, "ImagingPutBand", put, rgb, wrong, 0, kernel=None)
-        check(simd, "ImagingMerge", merge, "RGB", grey, grey, wrong, kernel=None)
+        if wrong is not integer or not reads_integers_as_bytes:
+            check(simd, "ImagingMerge", merge, "RGB", grey, grey, wrong, kernel=None)
     for im in (integer, grey, empty):
         check(simd, "ImagingSplit", split, im, 0, kernel=None)
     check(simd, "ImagingMerge", merge, "L", grey, kernel=None)
