@@ -70,7 +70,7 @@ class Options:
         """The time for a row in one pass."""
         if self.quick:
             return Effort(rounds=2, least=1, budget=0.04, slice=0.002, long=0.03)
-        return Effort(rounds=4, least=2, budget=0.25, slice=0.006)
+        return Effort(rounds=10, least=2, budget=0.25, slice=0.002)
 
     def settles(self, found: Comparison) -> bool:
         """Whether a ratio is known well enough: the further from 1, the less exactly it need be."""

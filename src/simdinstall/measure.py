@@ -14,7 +14,7 @@ import math
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -282,11 +282,12 @@ def pin(probes: Sequence[Probe], core: int | None = None) -> tuple[int | None, s
 class Effort:
     """How much time to give a row.
 
-    ``rounds`` at most and ``least`` at least; once all builds together have used ``budget`` CPU
-    seconds no further round is begun. ``slice`` are the seconds of one build in one turn:
-    short ones bring the turns closer together, so that what slows the machine down hits
-    all. ``calls`` is the most in one turn. Where a call takes ``long`` seconds or more, a round goes
-    forwards only.
+    ``rounds`` undisturbed ones, and ``least`` at least of whatever kind; once all builds together
+    have used ``budget`` CPU seconds, or twice as many rounds were made, no further one is begun.
+    ``slice`` are the seconds of one build in one turn: short ones bring the turns closer
+    together, so that what slows the machine down hits all, and seldom need the core for longer
+    than the system lends it at a time. ``calls`` is the most in one turn. Where a call takes
+    ``long`` seconds or more, a round goes forwards only.
     """
 
     rounds: int = 3
@@ -313,6 +314,9 @@ def time_interleaved(
     Every build makes the number of calls that fill ``effort.slice``: as many as ``calls``
     says, else found out; ``first`` are the seconds of the first call, and one that filled the
     slice is known to be enough. A build that ends or fails on the way is missing from the result.
+
+    Where some rounds went by without another program taking the core, only those count: after
+    it nothing is left in the caches.
     """
     turns = {probe.build.label: _Turns() for probe in probes}
     long = max((first or {}).values(), default=0.0) >= effort.long
@@ -323,19 +327,28 @@ def time_interleaved(
         turns[label].calls = known or _calibrate(probe, effort)
         if not turns[label].calls:
             alive.remove(probe)
+    undisturbed: list[int] = []
     number = 0
     while number < effort.least or (
-        number < effort.rounds and sum(one.spent for one in turns.values()) < effort.budget
+        len(undisturbed) < effort.rounds
+        and number < 2 * effort.rounds
+        and sum(one.spent for one in turns.values()) < effort.budget
     ):
         begin = (number + shift) % max(1, len(alive))
         order = alive[begin:] + alive[:begin]
         for probe in order if long else [*order, *reversed(order)]:
             if probe in alive and not turns[probe.build.label].take(probe):
                 alive.remove(probe)
-        for probe in alive:
-            turns[probe.build.label].end_round()
+        disturbed = [turns[probe.build.label].end_round() for probe in alive]
+        if not any(disturbed):
+            undisturbed.append(number)
         number += 1
-    return {probe.build.label: turns[probe.build.label].sample(probe.build.label) for probe in alive}
+    kept = undisturbed if len(undisturbed) >= effort.least else range(number)
+    return {probe.build.label: turns[probe.build.label].sample(probe.build.label, kept) for probe in alive}
+
+
+#: A turn took longer than its CPU time by this factor, and these seconds: it was interrupted.
+_DISTURBED = 1.2, 0.0002
 
 
 @dataclass(kw_only=True, slots=True)
@@ -345,6 +358,7 @@ class _Turns:
     calls: int = 0
     spent: float = 0.0
     wall: float = 0.0
+    disturbed: bool = False
     now: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     faults: list[float] = field(default_factory=list)
@@ -359,16 +373,20 @@ class _Turns:
         self.faults.append(answer["faults"])
         self.spent += answer["seconds"]
         self.wall += answer["wall"]
+        self.disturbed |= answer["wall"] > answer["seconds"] * _DISTURBED[0] + _DISTURBED[1]
         return True
 
-    def end_round(self) -> None:
+    def end_round(self) -> bool:
+        """The mean of its turns is what counts. Gives whether one of them was interrupted."""
         self.seconds.append(statistics.fmean(self.now))
         self.now.clear()
+        disturbed, self.disturbed = self.disturbed, False
+        return disturbed
 
-    def sample(self, label: str) -> Sample:
+    def sample(self, label: str, kept: Iterable[int]) -> Sample:
         return Sample(
             label=label,
-            seconds=tuple(self.seconds),
+            seconds=tuple(self.seconds[number] for number in kept),
             calls=self.calls,
             faults=statistics.median(self.faults),
             shared=max(0.0, 1 - self.spent / self.wall) if self.wall else 0.0,

@@ -25,6 +25,10 @@ from .trace import LEVELS, Trace, describe
 #: Level, group and case at work, for whoever finds this process dead.
 POSITION = struct.Struct("=iii")
 
+#: Seconds of a call below which another one goes before, untimed: what the caches hold at its
+#: beginning matters less to longer ones.
+_WARM_BELOW = 0.005
+
 Answer = dict[str, Any]
 
 
@@ -37,6 +41,7 @@ class Worker:
         self._looked = False
         self._suites: dict[str, dict[str, Operation]] = {}
         self._call: Callable[[], Any] | None = None
+        self._warms = False
         self._folder = ""
         self._library = "pillow"
         self._first: list[outcome.Part] | None = None
@@ -165,6 +170,7 @@ class Worker:
         served = trace.served() if trace else []
         found = [] if again else outcome.parts(value)
         self._call, self._first = call, found
+        self._warms = seconds < _WARM_BELOW
         return {
             "remark": operation.remark,
             "seconds": seconds,
@@ -182,7 +188,7 @@ class Worker:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            if calls > 1:
+            if self._warms:
                 call()  # another process had the caches until now
             faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
             wall = time.perf_counter_ns()
