@@ -88,7 +88,7 @@ class Doubting(Options):
 
     @property
     def effort(self) -> Effort:
-        return Effort(rounds=1, least=1, slice=0.0005)
+        return Effort(rounds=1, least=1, budget=0, slice=0.0005)
 
     def settles(self, found: Comparison) -> bool:
         return not self.doubts
