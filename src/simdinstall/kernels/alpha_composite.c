@@ -22,7 +22,8 @@ halves(vec a, vec b) {
 }
 
 /*
- * floor(a * 255 * FULL / sum) for 65025 >= sum >= 255 a, or 0 if both are 0.
+ * floor(a * 255 * FULL / sum) for 65025 >= sum >= 255 a, in the lower 16 bits of a lane: 0 if
+ * both are 0, because what the CPU makes of 0 / 0 ends in zeros.
  *
  * Numerator and denominator are exact in single precision: at most 24 significant bits.
  * The rounded quotient is below 2^15. It can be one too large where it was rounded up to
@@ -33,8 +34,7 @@ halves(vec a, vec b) {
 LANES_INLINE vec
 weight(vec alpha, vec sum) {
     vecf numerator = f_mul(f_from_int(alpha), f_set(255 * FULL));
-    vecf denominator = f_max(f_from_int(sum), f_set(1));
-    vec quotient = f_truncate(LANES_OP(div_ps)(numerator, denominator));
+    vec quotient = f_truncate(LANES_OP(div_ps)(numerator, f_from_int(sum)));
     vec remainder = v_sub16(v_shl32(alpha, 7), v_mullo16(quotient, sum));
     vec negative = v_shr32(v_add32(remainder, v_set32(64)), 16);
 
@@ -68,7 +68,7 @@ composite(vec below, vec above) {
     );
     vec w = weight(alpha, sum);
     /* The two weights of a pixel as a pair of 16-bit lanes, and so its first two bands ... */
-    vec weights = v_or(w, v_shl32(v_sub32(v_set32(FULL), w), 16));
+    vec weights = halves(w, v_shl32(v_sub32(v_set32(FULL), w), 16));
     vec pairs = halves(above, v_shl32(below, 16));
     vec band0 = mixed(v_and(pairs, low_bytes), weights);
     vec band1 = mixed(v_shr16(pairs, 8), weights);
@@ -76,13 +76,10 @@ composite(vec below, vec above) {
     vec band2 = mixed(v_and(halves(v_shr32(above, 16), below), low_bytes), weights);
     vec result_alpha = by_255(v_add32(sum, v_set32(0x80))); /* from 8 on */
 
-    return v_or(
-        v_or(v_shr32(band0, 15), v_and(v_shr32(band1, 7), v_set32(0x0000ff00))),
-        v_or(
-            v_and(v_shl32(band2, 1), v_set32(0x00ff0000)),
-            v_and(v_shl32(result_alpha, 16), v_set32(0xff000000))
-        )
-    );
+    vec even = halves(v_shr32(band0, 15), v_shl32(band2, 1));
+    vec odd = halves(v_shr32(band1, 15), v_shl32(result_alpha, 8));
+
+    return v_or(even, v_shl16(odd, 8));
 }
 
 static void
