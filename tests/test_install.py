@@ -201,6 +201,21 @@ def test_everything_of_several_owners_is_moved_aside(site: Path, wheel: Wheel, t
     assert tree(site) == before
 
 
+def test_owners_with_libraries_of_their_own_over_one_another(site: Path, tmp_path: Path) -> None:
+    # Each has recorded a part of pillow.libs: the folder goes as one all the same.
+    pip_install(site, stock_wheel(tmp_path / "a", "12.1.1", libraries=("libjpeg", "libtiff")))
+    shutil.rmtree(site / "PIL")
+    other = content("12.3.0", libraries=("libjpeg", "libwebp"))
+    pip_install(site, small_pillow.wheel(tmp_path / "b", "pillow-simd", "12.3.0", content=other))
+    (site / "pillow.libs" / "mine").write_text("nobody's")
+    before = tree(site)
+    put(our_wheel(tmp_path / "c"), site)
+    assert imports(site) == "13.0.0"
+    assert {path.name for path in (site / "pillow.libs").iterdir()} == {"libjpeg-1300.so.1"}
+    back(site)
+    assert tree(site) == before
+
+
 def test_a_site_with_two_spellings_is_one(old: Path, wheel: Wheel) -> None:
     """As on Fedora, where a venv's lib64 is a link to its lib, and either may be named."""
     prefix = prefix_of(old)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+import zipapp
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,20 @@ def test_the_settings_of_a_venv(tmp_path: Path) -> None:
     assert interpreter.read_config(tmp_path) == {}
     (tmp_path / "pyvenv.cfg").write_text("Home = /usr/bin\n\nuv = 0.13\nflag=\nnonsense\nx = a = b\n")
     assert interpreter.read_config(tmp_path) == {"home": "/usr/bin", "uv": "0.13", "flag": "", "x": "a = b"}
+
+
+def test_applications_are_no_environments(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "__main__.py").write_text("print('not a Python')")
+    zipapp.create_archive(source, tmp_path / "app.pyz", interpreter="/usr/bin/env python3")
+    with pytest.raises(TargetError, match="is a zipapp") as caught:
+        choose(tmp_path / "app.pyz")
+    assert "left alone" in caught.value.why
+    frozen = tmp_path / "frozen"
+    (frozen / "_internal").mkdir(parents=True)
+    (frozen / "_internal" / "base_library.zip").write_bytes(b"")
+    (frozen / "frozen").write_bytes(b"\x7fELF")
+    for path in (frozen, frozen / "frozen"):
+        with pytest.raises(TargetError, match="made by PyInstaller"):
+            choose(path)

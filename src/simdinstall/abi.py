@@ -18,20 +18,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
-
-from elftools.common.exceptions import DWARFError, ELFError
-from elftools.dwarf.compileunit import CompileUnit
-from elftools.dwarf.die import DIE
-from elftools.elf.dynamic import DynamicSection
-from elftools.elf.elffile import ELFFile
-from elftools.elf.gnuversions import GNUVerNeedSection
-from elftools.elf.relocation import RelocationSection
-from elftools.elf.sections import SymbolTableSection
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from simdinstall.dwarf import dimensions, name_of, size_of, target_of
 from simdinstall.errors import BuildError
 from simdinstall.kernels import Catalogue, Function, Kernel
+
+# pyelftools is imported where it is used: it is a quarter of what a command that builds
+# nothing would otherwise wait for.
+if TYPE_CHECKING:
+    from elftools.dwarf.compileunit import CompileUnit
+    from elftools.dwarf.die import DIE
+    from elftools.elf.sections import SymbolTableSection
 
 #: Counts up whenever :meth:`Abi.to_json` means something else.
 FORMAT = 2
@@ -167,6 +165,9 @@ def read(extension: Path | bytes, *, name: str = "_imaging") -> Abi:
     which :func:`frontable` refuses. Raises BuildError when the file is not a readable
     ELF shared object.
     """
+    from elftools.common.exceptions import DWARFError, ELFError
+    from elftools.elf.elffile import ELFFile
+
     name = extension.name if isinstance(extension, Path) else name
     try:
         with extension.open("rb") if isinstance(extension, Path) else io.BytesIO(extension) as stream:
@@ -380,6 +381,9 @@ def _declaration(abi: Abi, field: Field) -> str:
 
 
 def _read(elf: Any, name: str) -> Abi:
+    from elftools.elf.dynamic import DynamicSection
+    from elftools.elf.sections import SymbolTableSection
+
     machine = elf.header["e_machine"]
     if elf.header["e_type"] != "ET_DYN":
         raise ValueError("it is no shared object")
@@ -428,6 +432,8 @@ def _symbols(table: SymbolTableSection) -> tuple[frozenset[str], frozenset[str]]
 
 
 def _slots(elf: Any, table: SymbolTableSection, kinds: frozenset[int]) -> frozenset[str]:
+    from elftools.elf.relocation import RelocationSection
+
     found: set[int] = set()
     for section in elf.iter_sections():
         if isinstance(section, RelocationSection):
@@ -436,6 +442,8 @@ def _slots(elf: Any, table: SymbolTableSection, kinds: frozenset[int]) -> frozen
 
 
 def _glibc(elf: Any) -> str:
+    from elftools.elf.gnuversions import GNUVerNeedSection
+
     section = elf.get_section_by_name(".gnu.version_r")
     if not isinstance(section, GNUVerNeedSection):
         return ""

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from elftools.common.exceptions import DWARFError, ELFError
-from elftools.dwarf.die import DIE
-from elftools.elf.elffile import ELFFile
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from simdinstall.dwarf import name_of, size_of, target_of
 from simdinstall.errors import BuildError
+
+if TYPE_CHECKING:
+    from elftools.dwarf.die import DIE
 
 #: The files of libImaging that keep a library's structs in their own, each with the type
 #: that does.
@@ -64,6 +63,9 @@ def layouts(path: Path, *, files: Iterable[str] = ()) -> dict[str, Layout]:
     """
     wanted = tuple(files)
     found: dict[str, Layout] = {}
+    from elftools.common.exceptions import DWARFError, ELFError  # Late: see abi.
+    from elftools.elf.elffile import ELFFile
+
     try:
         with path.open("rb") as stream:
             elf: Any = ELFFile(stream)

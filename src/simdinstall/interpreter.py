@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -220,6 +221,7 @@ def _named(requested: Path, environ: Mapping[str, str]) -> list[Path]:
         raise TargetError(
             f"there is no Python {requested}", why=f"{path} does not exist{where}", hint=NAME_IT
         )
+    _refuse_application(path)
     return [path]
 
 
@@ -237,10 +239,35 @@ def _activated(variable: str, prefix: Path) -> Path:
         ) from failure
 
 
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(2)
+    except OSError:
+        return b""
+
+
+def _refuse_application(path: Path) -> None:
+    """TargetError for a program that carries a Pillow of its own, which is no environment."""
+    kind = ""
+    frozen = (path, path / "_internal", path.parent, path.parent / "_internal")
+    if path.is_file() and _first_bytes(path) in (b"#!", b"PK") and zipfile.is_zipfile(path):
+        kind = "a zipapp"
+    elif any((place / "base_library.zip").is_file() for place in frozen):
+        kind = "an application made by PyInstaller"
+    if kind:
+        raise TargetError(
+            f"{path} is {kind}",
+            why="the Pillow in it is a part of the application, and is left alone",
+            hint="accelerate the environment that it is made in, and make it again",
+        )
+
+
 def _python_in(prefix: Path) -> Path:
     for name in ("python", "python3"):
         if (prefix / "bin" / name).exists():
             return prefix / "bin" / name
+    _refuse_application(prefix)
     raise TargetError(
         f"{prefix} is not a Python environment",
         why="there is no bin/python in it" if prefix.is_dir() else "there is no such folder",

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elftools.elf.elffile import ELFFile
-
 from simdinstall import abi as abi_module
 from simdinstall.errors import BuildError
 from simdinstall.kernels import ISAS
@@ -40,6 +38,8 @@ class Shape:
 
 def shape(linked: Path | bytes) -> Shape:
     """Read a linked object, a file or its content. Raises BuildError when it is none."""
+    from elftools.elf.elffile import ELFFile  # Late: see abi.
+
     content = linked if isinstance(linked, bytes) else linked.read_bytes()
     name = "the linked library" if isinstance(linked, bytes) else linked.name
     found = abi_module.read(content, name=name)
@@ -73,6 +73,8 @@ def limited(content: bytes, *, level: str | None, isas: Sequence[str]) -> bytes:
     level above which the dispatcher runs and shows nothing. Raises BuildError when the
     library has not got them.
     """
+    from elftools.elf.elffile import ELFFile  # Late: see abi.
+
     changed = bytearray(content)
     elf = ELFFile(io.BytesIO(content))
     bits = sum(ISA_BITS[name] for name in ISA_BITS if name <= (level or "x86-64"))
@@ -122,6 +124,8 @@ def _isa_places(notes: bytes, align: int) -> Iterator[int]:
 
 def object_symbols(path: Path) -> Iterable[tuple[str, bool]]:
     """The global symbols of an object file, and whether it defines them."""
+    from elftools.elf.elffile import ELFFile  # Late: see abi.
+
     with path.open("rb") as stream:
         table: Any = ELFFile(stream).get_section_by_name(".symtab")
         for symbol in table.iter_symbols():

@@ -37,7 +37,7 @@ from pathlib import Path
 from types import FrameType
 
 from simdinstall import journal as records
-from simdinstall.distributions import Distribution
+from simdinstall.distributions import Distribution, library_folders
 from simdinstall.errors import StateError
 from simdinstall.exchange import (
     Move,
@@ -90,6 +90,7 @@ def leaving(place: Place, owners: Sequence[Distribution], strays: Sequence[Path]
     """
     trees = {place.site / "PIL", *strays}
     files: set[Path] = set()
+    inside: set[Path] = set()
     for owner in owners:
         trees |= {owner.site / "PIL", owner.site / _first(owner.location, owner.site)}
         recorded = {Path(os.path.normpath(owner.site / name)) for name in owner.files}
@@ -99,11 +100,14 @@ def leaving(place: Place, owners: Sequence[Distribution], strays: Sequence[Path]
             if path.suffix == ".py"
             for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc")
         }
-        inside = {path for path in recorded if path.is_relative_to(owner.site)}
-        for top in {owner.site / _first(path, owner.site) for path in inside}:
+        inside |= {path for path in recorded if path.is_relative_to(owner.site)}
+        files |= recorded
+    # Of several owners over one another each has a part of a folder; all of them go together.
+    for site in {owner.site for owner in owners}:
+        for top in {site / _first(path, site) for path in inside if path.is_relative_to(site)}:
             if _whole(top, inside):
                 trees.add(top)
-        files |= recorded
+        trees |= set(library_folders(site))
     trees = {tree for tree in trees if _movable(place, tree)}
     trees = {
         tree for tree in trees if not any(tree != other and tree.is_relative_to(other) for other in trees)
@@ -222,7 +226,9 @@ class _Planner:
         middle: list[Move] = []
         taken: list[Move] = []
         (self.out / place.relative(place.site)).mkdir(parents=True)
-        for target in sorted({*arriving, *self.leaving.trees, *self.leaving.files}):
+        targets = {*arriving, *self.leaving.trees, *self.leaving.files}
+        # What lies in a folder that is exchanged goes with the folder.
+        for target in sorted(t for t in targets if targets.isdisjoint(t.parents)):
             libraries = target.suffix == ".libs" and target.parent == place.site
             if libraries and _is_folder(target):
                 first, last = self._libraries(target, arriving.get(target), bridged)
