@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from simdinstall import kernels
+from simdinstall import abi, kernels, layouts
 from simdinstall.kernels import COMMON_SOURCES, ISA_FLAGS, ISAS, Kernel
 
 CATALOGUE = kernels.load()
@@ -122,3 +123,15 @@ def test_no_file_is_forgotten() -> None:
     compiled |= {function.front for function in CATALOGUE.functions} | set(COMMON_SOURCES)
     found = {path.relative_to(SOURCES).as_posix() for path in Path(SOURCES).rglob("*.c")}
     assert found == compiled
+
+
+def test_the_memory_functions_are_there_together_or_not_at_all() -> None:
+    """Their front is compiled only if the library has all three."""
+    names = {"memory_get_block", "memory_return_block", "ImagingMemoryClearCache"}
+    interface = layouts.load()[0].abi
+    for struct in ("ImagingMemoryArena", "ImagingMemoryBlock"):
+        for gone in interface.struct_fields[struct]:
+            fields = tuple(field for field in interface.struct_fields[struct] if field != gone)
+            changed = replace(interface, struct_fields={**interface.struct_fields, struct: fields})
+            lost = names.intersection(abi.misfits(changed, CATALOGUE.functions, CATALOGUE.callbacks))
+            assert lost in (set(), names), gone.name
