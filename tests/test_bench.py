@@ -394,7 +394,11 @@ def test_each_pass_has_an_order_of_its_own() -> None:
 
 def test_the_time_left_is_told_in_words() -> None:
     assert bench.time_left({"a": 1.0}, ["b"]) == ""
-    assert bench.time_left({"a": 10.0, "b": 20.0, "c": 60.0}, ["c", "d", "a"]) == "  about 2 min left"
+    spent = {"a": 10.0, "b": 20.0, "c": 60.0}
+    assert bench.time_left(spent, ["c", "d", "a"]) == "  about 2 min left"
+    assert bench.time_left(spent, ["a"], ["b", "c"]) == "  about 2 min left"
+    assert bench.time_left(spent, ["a"], ["b", "c"], 40.0) == "  about 40 s left"
+    assert bench.time_left(spent, ["a"], ["b", "c"], 5.0) == "  about 10 s left"
     assert duration(12) == "15 s"
     assert duration(200) == "3 min"
 

@@ -202,7 +202,8 @@ class _Session:
             if number and self._late():
                 return
             names = [row.name for _, row in rows]
-            left = time_left(self.spent, names[place:] + names * again)
+            certain = names[place:] if number == 0 else ()
+            left = time_left(self.spent, certain, names[place:][len(certain) :] + names * again, self._rest())
             total = self.done + len(names) - place + len(names) * again
             self.progress(f"{operation.group}: {operation.title}{left}", self.done, total)
             begun = self.clock()
@@ -211,8 +212,12 @@ class _Session:
             self.spent[operation.name] = self.clock() - begun
             self.done += 1
 
+    def _rest(self) -> float:
+        """Seconds until it is late."""
+        return self.options.limit * len(self.running) - (self.clock() - self.started)
+
     def _late(self) -> bool:
-        return self.clock() - self.started > self.options.limit * len(self.running)
+        return self._rest() < 0
 
     def _settled(self, name: str) -> bool:
         """Whether each build's ratio in this row is known well enough, or will never be."""
@@ -554,9 +559,15 @@ def _reason(error: SimdinstallError) -> str:
     return f"{error}: {last[-1]}" if last else str(error)
 
 
-def time_left(spent: Mapping[str, float], ahead: Sequence[str]) -> str:
-    """What the rows ahead will take, by what each took before; "" without anything to go by."""
+def time_left(
+    spent: Mapping[str, float], certain: Sequence[str], others: Sequence[str] = (), rest: float = math.inf
+) -> str:
+    """What the rows ahead will take, by what each took before; "" without anything to go by.
+
+    ``certain`` rows are measured however long they take, the ``others`` within ``rest`` seconds.
+    """
     if len(spent) < 3:
         return ""
     average = statistics.fmean(spent.values())
-    return f"  about {duration(sum(spent.get(name, average) for name in ahead))} left"
+    seconds, more = (sum(spent.get(name, average) for name in names) for names in (certain, others))
+    return f"  about {duration(seconds + min(more, max(0.0, rest - seconds)))} left"
