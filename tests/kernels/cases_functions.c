@@ -28,6 +28,16 @@ ImagingSplit(Imaging im, Imaging bands[4]);
 extern Imaging
 ImagingMerge(ModeID mode, Imaging bands[4]);
 extern Imaging
+ImagingPutBand(Imaging imOut, Imaging imIn, int band);
+extern Imaging
+ImagingFillBand(Imaging imOut, int band, int color);
+extern Imaging
+ImagingBlend(Imaging imIn1, Imaging imIn2, float alpha);
+extern int
+ImagingPaste(Imaging imOut, Imaging imIn, Imaging imMask, int x0, int y0, int x1, int y1);
+extern int
+ImagingFill2(Imaging imOut, const void *ink, Imaging imMask, int x0, int y0, int x1, int y1);
+extern Imaging
 ImagingCrop(Imaging im, int x0, int y0, int x1, int y1);
 
 /* ------------------------------------------------------------------ resample, reduce */
@@ -349,6 +359,107 @@ perform_merge(struct call *call) {
     call->results[0] = ImagingMerge(call->mode, bands);
 }
 
+static void
+choose_put_band(struct call *call) {
+    do {
+        call->in = any_source(call, any_mode(call));
+    } while (call->in->bands == 1 && (ImagingDelete(call->in), 1));
+    like_source(call);
+    call->in_place = 1;
+    call->other = one_in(call, 40) ? any_source(call, any_mode(call))
+                                   : source(call, IMAGING_MODE_L, call->in->xsize, call->in->ysize);
+    call->numbers[0] = below(call, 30) ? below(call, call->in->bands) : below(call, 7) - 1;
+    call->numbers[1] = below(call, 10) ? below(call, 256) : below(call, 1000) - 500;
+}
+
+static void
+perform_put_band(struct call *call) {
+    call->value = ImagingPutBand(call->out, call->other, call->numbers[0]) != NULL;
+}
+
+static void
+perform_fill_band(struct call *call) {
+    call->value = ImagingFillBand(call->out, call->numbers[0], call->numbers[1]) != NULL;
+}
+
+/* ------------------------------------------------------------------ two images */
+
+static void
+choose_two(struct call *call) {
+    ModeID mode = any_mode(call);
+
+    call->in = any_source(call, mode);
+    call->other = one_in(call, 8) ? any_source(call, one_in(call, 4) ? any_mode(call) : mode)
+                                  : source(call, mode, call->in->xsize, call->in->ysize);
+    call->floats[0] = one_in(call, 8)   ? extreme(call)
+                      : one_in(call, 2) ? 1 + below(call, 3)
+                                        : 4 * fraction(call) - 1.5;
+    call->numbers[0] = below(call, 2) ? 0 : one_in(call, 9) ? (int)draw(call) : below(call, 300) - 150;
+}
+
+#define CHOP(name)                                                \
+    extern Imaging Imaging##name(Imaging, Imaging);               \
+    static void perform_##name(struct call *call) {               \
+        call->results[0] = Imaging##name(call->in, call->other);  \
+    }
+#define SCALED_CHOP(name)                                                                   \
+    extern Imaging Imaging##name(Imaging, Imaging, float, int);                             \
+    static void perform_##name(struct call *call) {                                         \
+        call->results[0] =                                                                  \
+            Imaging##name(call->in, call->other, call->floats[0], call->numbers[0]);        \
+    }
+CHOP(ChopLighter)
+CHOP(ChopDarker)
+CHOP(ChopDifference)
+CHOP(ChopMultiply)
+CHOP(ChopScreen)
+CHOP(ChopSoftLight)
+CHOP(ChopHardLight)
+CHOP(Overlay)
+SCALED_CHOP(ChopAdd)
+SCALED_CHOP(ChopSubtract)
+
+static void
+perform_blend(struct call *call) {
+    call->results[0] = ImagingBlend(call->in, call->other, call->floats[0]);
+}
+
+/* A box of the image, mostly all of it, sometimes beside it, with a mask. */
+static void
+choose_paste(struct call *call) {
+    static const ModeID masks[] = {IMAGING_MODE_1, IMAGING_MODE_L, IMAGING_MODE_LA, IMAGING_MODE_RGBA};
+    int *n = call->numbers, whole = one_in(call, 2), width, height;
+
+    call->in = any_source(call, any_mode(call));
+    like_source(call);
+    call->in_place = 1;
+    width = whole ? call->in->xsize : below(call, call->in->xsize + 9);
+    height = whole ? call->in->ysize : below(call, call->in->ysize + 9);
+    call->other = source(call, one_in(call, 40) ? any_mode(call) : call->in->mode, width, height);
+    call->bands[0] =
+        source(call, one_in(call, 20) ? any_mode(call) : masks[below(call, 4)], width, height);
+    n[0] = whole ? 0 : below(call, call->in->xsize + 9) - 9;
+    n[1] = whole ? 0 : below(call, call->in->ysize + 9) - 9;
+    n[2] = n[0] + width;
+    n[3] = n[1] + height;
+    n[4] = (int)draw(call);
+}
+
+static void
+perform_paste(struct call *call) {
+    int *n = call->numbers;
+
+    call->value =
+        ImagingPaste(call->out, call->other, call->bands[0], n[0], n[1], n[2], n[3]);
+}
+
+static void
+perform_fill(struct call *call) {
+    int *n = call->numbers;
+
+    call->value = ImagingFill2(call->out, &n[4], call->bands[0], n[0], n[1], n[2], n[3]);
+}
+
 /* ------------------------------------------------------------------ geometry, copies */
 
 static void
@@ -437,6 +548,21 @@ static const struct subject subjects[] = {
     {"ImagingGetBand", choose_bands, perform_get_band, 0},
     {"ImagingSplit", choose_bands, perform_split, 0},
     {"ImagingMerge", choose_merge, perform_merge, 0},
+    {"ImagingPutBand", choose_put_band, perform_put_band, 0},
+    {"ImagingFillBand", choose_put_band, perform_fill_band, 0},
+    {"ImagingChopLighter", choose_two, perform_ChopLighter, 0},
+    {"ImagingChopDarker", choose_two, perform_ChopDarker, 0},
+    {"ImagingChopDifference", choose_two, perform_ChopDifference, 0},
+    {"ImagingChopMultiply", choose_two, perform_ChopMultiply, 0},
+    {"ImagingChopScreen", choose_two, perform_ChopScreen, 0},
+    {"ImagingChopSoftLight", choose_two, perform_ChopSoftLight, 0},
+    {"ImagingChopHardLight", choose_two, perform_ChopHardLight, 0},
+    {"ImagingOverlay", choose_two, perform_Overlay, 0},
+    {"ImagingChopAdd", choose_two, perform_ChopAdd, 0},
+    {"ImagingChopSubtract", choose_two, perform_ChopSubtract, 0},
+    {"ImagingBlend", choose_two, perform_blend, 0},
+    {"ImagingPaste", choose_paste, perform_paste, 0},
+    {"ImagingFill2", choose_paste, perform_fill, 0},
     {"ImagingFlipLeftRight", choose_flip, perform_FlipLeftRight, 0},
     {"ImagingFlipTopBottom", choose_flip, perform_FlipTopBottom, 0},
     {"ImagingRotate90", choose_turn, perform_Rotate90, 0},
