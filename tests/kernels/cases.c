@@ -188,6 +188,22 @@ place_rows(struct call *call, Imaging im) {
     }
 }
 
+static Imaging
+copy_of(Imaging im) {
+    Imaging copy = ImagingNewDirty(im->mode, im->xsize, im->ysize);
+    int y;
+
+    for (y = 0; copy && im->linesize && y < im->ysize; y++) {
+        memcpy(copy->image[y], im->image[y], im->linesize);
+    }
+    if (copy && im->palette) {
+        memcpy(copy->palette->palette, im->palette->palette, sizeof(im->palette->palette));
+        copy->palette->size = im->palette->size;
+        copy->palette->mode = im->palette->mode;
+    }
+    return copy;
+}
+
 Imaging
 source(struct call *call, ModeID mode, int width, int height) {
     Imaging im;
@@ -211,6 +227,11 @@ source(struct call *call, ModeID mode, int width, int height) {
         if (one_in(call, 4)) {
             im->palette->mode = IMAGING_MODE_RGBA;
         }
+    }
+    if (call->guarded) {
+        Imaging copy = copy_of(im);
+        ImagingDelete(im);
+        return copy;
     }
     return im;
 }
@@ -246,17 +267,6 @@ any_mode(struct call *call) {
         IMAGING_MODE_P,     IMAGING_MODE_PA,
     };
     return modes[below(call, sizeof(modes) / sizeof(modes[0]))];
-}
-
-static Imaging
-copy_of(Imaging im) {
-    Imaging copy = ImagingNewDirty(im->mode, im->xsize, im->ysize);
-    int y;
-
-    for (y = 0; copy && im->linesize && y < im->ysize; y++) {
-        memcpy(copy->image[y], im->image[y], im->linesize);
-    }
-    return copy;
 }
 
 /* ------------------------------------------------------------------ one case */
@@ -406,9 +416,10 @@ describe(const struct call *call, char *text, size_t size) {
 
 /*
  * Runs `count` cases from number `first`. Gives -1, or the number of the first case
- * that differs, with `text` saying how. Every `guarded`-th has its results on rows
- * between pages that cannot be touched (mode 2 of rows.c), the others (mode 0) where
- * Pillow puts them. The interpreter's lock must be held.
+ * that differs, with `text` saying how. Every `guarded`-th has all its images on rows
+ * between pages that cannot be touched (mode 2 of rows.c); the others have sources that
+ * cannot be written and results where Pillow puts them (mode 0). The interpreter's lock
+ * must be held.
  */
 PUBLIC long
 cases_run(
@@ -429,7 +440,8 @@ cases_run(
         struct outcome stock;
 
         call.random.state = split_mix(&call.random.state) ^ (uint64_t)number * 0xd1342543de82ef95u;
-        before = rows_set_mode(guarded && number % guarded == 0 ? 2 : 0);
+        call.guarded = guarded && number % guarded == 0;
+        before = rows_set_mode(call.guarded ? 2 : 0);
         subject->choose(&call);
         stock = outcome_at(subject, &call, 0);
         for (level = 1; level <= highest && !bad; level++) {

@@ -20,6 +20,8 @@ struct random_numbers {
 
 struct call {
     struct random_numbers random;
+    /* Whether every row, of sources too, lies between pages that cannot be touched. */
+    int guarded;
     /* What the call is given. Images that it may not write are in read-only memory. */
     Imaging in, other, bands[4];
     /* A template of the image to write into, or NULL; with `in_place` it is `in` too. */

@@ -249,7 +249,7 @@ class Simd:
     def random_calls(self, function: str, *, seed: int, first: int, count: int, guarded: int = 64) -> str:
         """How the first case that differs from stock does, at any level; empty if all are the same.
 
-        The results of every ``guarded``-th case lie between pages that cannot be touched.
+        Every row of every ``guarded``-th case lies between pages that cannot be touched.
         """
         run = ctypes.PyDLL(str(self.folder / "PIL" / "libpillow_simd.so")).cases_run
         run.restype = ctypes.c_long
