@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from .operations import Call, Inputs, Unavailable
-from .wide import HUGE, LARGE, MIDDLE, SMALL, TINY
+from .wide import FILTERS, LARGE, MIDDLE, RESIZES, SMALL, WAYS, resize_title
 
 BOX = "averages a box, no convolution with the filter"
 QUANTISED = "coordinates quantised to 1/32 of a pixel"
@@ -146,20 +146,11 @@ def _encode(mode: str, size: tuple[int, int], suffix: str, options: list[tuple[s
 
 def _wide() -> Iterator[tuple[str, Peer]]:
     for mode in ("L", "LA", "RGB", "RGBA", "I;16", "F"):
-        for way, target in (("down", (256, 171)), ("up", (960, 640))):
-            for name in ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"):
+        for way, target in WAYS:
+            for name in FILTERS:
                 yield f"resize/{mode} {way}, {name}", _resize(mode, SMALL, target, name)
-    for size, target, name in (
-        (TINY, (64, 64), "bicubic"),
-        ((256, 256), (224, 224), "bilinear"),
-        ((500, 375), (224, 224), "bicubic"),
-        (LARGE, (320, 200), "lanczos"),
-        (LARGE, (2048, 1280), "lanczos"),
-        (HUGE, (1920, 1280), "lanczos"),
-        (HUGE, (256, 171), "bicubic"),
-    ):
-        title = f"resize/RGB {size[0]}x{size[1]} to {target[0]}x{target[1]}, {name}"
-        yield title, _resize("RGB", size, target, name)
+    for size, target, name in RESIZES:
+        yield f"resize/{resize_title(size, target, name)}", _resize("RGB", size, target, name)
     for radius in (1, 2, 10, 30):
         yield f"blur/RGB gaussian, radius {radius}", _one("RGB", MIDDLE, _gauss(radius), _TRUE)
     yield "blur/L gaussian, radius 2", _one("L", MIDDLE, _gauss(2), _TRUE)

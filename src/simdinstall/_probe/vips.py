@@ -9,7 +9,7 @@ from typing import Any
 
 from .opencv import Peer
 from .operations import Call, Inputs
-from .wide import HUGE, LARGE, MIDDLE, SMALL, TINY
+from .wide import LARGE, MIDDLE, RESIZES, SMALL, WAYS, resize_title
 
 SHRINKS = "shrinks by whole pixels with a box first"
 QUANTISED = "coordinates and coefficients quantised"
@@ -130,20 +130,11 @@ def _thumbnail(inputs: Inputs) -> Call:
 
 def _wide() -> Iterator[tuple[str, Peer]]:
     for mode in ("L", "RGB"):
-        for way, target in (("down", (256, 171)), ("up", (960, 640))):
+        for way, target in WAYS:
             for name in _KERNELS:
                 yield f"resize/{mode} {way}, {name}", _resize(mode, SMALL, target, name)
-    for size, target, name in (
-        (TINY, (64, 64), "bicubic"),
-        ((256, 256), (224, 224), "bilinear"),
-        ((500, 375), (224, 224), "bicubic"),
-        (LARGE, (320, 200), "lanczos"),
-        (LARGE, (2048, 1280), "lanczos"),
-        (HUGE, (1920, 1280), "lanczos"),
-        (HUGE, (256, 171), "bicubic"),
-    ):
-        title = f"resize/RGB {size[0]}x{size[1]} to {target[0]}x{target[1]}, {name}"
-        yield title, _resize("RGB", size, target, name)
+    for size, target, name in RESIZES:
+        yield f"resize/{resize_title(size, target, name)}", _resize("RGB", size, target, name)
     for factor in (2, 3, 4):
 
         def shrink(picture: Any, factor: int = factor) -> Any:

@@ -17,6 +17,20 @@ TINY, SMALL, MIDDLE, LARGE, HUGE = (32, 32), (640, 427), (1280, 853), (2560, 160
 #: Filters by the names that titles show.
 FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
+#: Where every mode is resized to from :data:`SMALL`, with every filter.
+WAYS = (("down", (256, 171)), ("up", (960, 640)))
+
+#: Further rows for RGB: from which size, to which, with which filter.
+RESIZES: tuple[tuple[Size, Size, str], ...] = (
+    (TINY, (64, 64), "bicubic"),
+    ((256, 256), (224, 224), "bilinear"),
+    ((500, 375), (224, 224), "bicubic"),
+    (LARGE, (320, 200), "lanczos"),
+    (LARGE, (2048, 1280), "lanczos"),
+    (HUGE, (1920, 1280), "lanczos"),
+    (HUGE, (256, 171), "bicubic"),
+)
+
 
 #: Groups, and beginnings of titles, of what leaves a part of its inputs alone.
 _PARTIAL = (
@@ -76,10 +90,15 @@ def _two(group: str, title: str, mode: str, size: Size, use: Callable[[Any, Any]
     )
 
 
+def resize_title(size: Size, target: Size, name: str) -> str:
+    """The title of one of :data:`RESIZES`."""
+    return f"RGB {size[0]}x{size[1]} to {target[0]}x{target[1]}, {name}"
+
+
 def _resizing() -> Iterator[Operation]:
     group = "Resize"
     for mode in ("L", "LA", "RGB", "RGBA", "I;16", "F"):
-        for way, target in (("down", (256, 171)), ("up", (960, 640))):
+        for way, target in WAYS:
             for name in FILTERS:
 
                 def use(image: Any, target: Size = target, name: str = name) -> Call:
@@ -87,22 +106,13 @@ def _resizing() -> Iterator[Operation]:
                     return lambda: image.resize(target, kind)
 
                 yield _one(group, f"{mode} {way}, {name}", mode, SMALL, use)
-    for size, target, name in (
-        (TINY, (64, 64), "bicubic"),
-        ((256, 256), (224, 224), "bilinear"),
-        ((500, 375), (224, 224), "bicubic"),
-        (LARGE, (320, 200), "lanczos"),
-        (LARGE, (2048, 1280), "lanczos"),
-        (HUGE, (1920, 1280), "lanczos"),
-        (HUGE, (256, 171), "bicubic"),
-    ):
+    for size, target, name in RESIZES:
 
         def use(image: Any, target: Size = target, name: str = name) -> Call:
             kind = resample(name)
             return lambda: image.resize(target, kind)
 
-        title = f"RGB {size[0]}x{size[1]} to {target[0]}x{target[1]}, {name}"
-        yield _one(group, title, "RGB", size, use)
+        yield _one(group, resize_title(size, target, name), "RGB", size, use)
     box = (100.5, 80.25, 1100.5, 780.75)
     yield _one(
         group,
