@@ -19,7 +19,8 @@ pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(
         not os.environ.get("SIMDINSTALL_TEST_NOISE"),
-        reason="half an hour of measuring that needs a core to itself: set SIMDINSTALL_TEST_NOISE=1",
+        reason="a quarter of an hour of measuring and more, at its best with a core to itself: set"
+        " SIMDINSTALL_TEST_NOISE=1",
     ),
 ]
 
@@ -47,15 +48,15 @@ def test_a_build_is_as_fast_as_itself(
         for label in (STOCK, INSTALLED)
     ]
     found = run_bench(participants, Options(ops=ROWS), folder=tmp_path)
-    ratios = found.ratios(INSTALLED)
-    assert len(ratios) > 40
-    close = sum(abs(ratio - 1) <= 0.03 for ratio in ratios)
-    assert close >= 0.9 * len(ratios), sorted(ratios)
-    verdicts = {
+    assert not found.interrupted
+    comparisons = {
         row.name: cell.comparison
         for row in found.rows
-        if (cell := row.cell(INSTALLED)) is not None
-        and cell.comparison is not None
-        and cell.comparison.verdict in ("faster", "slower")
+        if (cell := row.cell(INSTALLED)) is not None and cell.comparison is not None
     }
-    assert verdicts == {}
+    assert len(comparisons) > 40
+    changed = {name: one for name, one in comparisons.items() if one.verdict in ("faster", "slower")}
+    far = {name: one for name, one in comparisons.items() if abs(one.ratio - 1) > 0.03}
+    print(f"{len(comparisons) - len(far)} of {len(comparisons)} within 3 %", *found.notes)
+    assert changed == {}
+    assert len(far) <= 0.1 * len(comparisons), far
