@@ -57,6 +57,18 @@ def test_every_pair_of_alphas(simd: Simd) -> None:
         )
 
 
+def test_over_opaque_pixels(simd: Simd) -> None:
+    """In some vectors all results are opaque, in others some, one or none."""
+    rng = np.random.default_rng(5)
+    for share in (1.0, 0.99, 0.5):
+        below = rng.integers(0, 256, (40, 256, 4), dtype=np.uint8)
+        above = rng.integers(0, 256, (40, 256, 4), dtype=np.uint8)
+        below[..., 3] = np.where(rng.random((40, 256)) < share, 255, below[..., 3])
+        images = [simd.image("RGBA", (256, 40), pixels.tobytes()) for pixels in (below, above)]
+        check(simd, images[0], images[1], share)
+        check(simd, images[1], images[0], share)
+
+
 def test_an_image_over_itself(simd: Simd) -> None:
     im = simd.image("RGBA", (41, 7), random.Random(5).randbytes(1148))
     check(simd, im, im, "itself")

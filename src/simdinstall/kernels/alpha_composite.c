@@ -21,6 +21,17 @@ halves(vec a, vec b) {
 #endif
 }
 
+/* Whether each 32-bit lane is `value`. */
+LANES_INLINE int
+all_are(vec a, uint32_t value) {
+#if LANES_LEVEL == SIMD_LEVEL_AVX512
+    return _mm512_cmpneq_epi32_mask(a, v_set32(value)) == 0;
+#else
+    return LANES_OP(movemask_epi8)(LANES_OP(cmpeq_epi32)(a, v_set32(value))) ==
+           (int)(0xffffffff >> (32 - VEC_BYTES));
+#endif
+}
+
 /*
  * floor(a * 255 * FULL / sum) for 65025 >= sum >= 255 a, in the lower 16 bits of a lane: 0 if
  * both are 0, because what the CPU makes of 0 / 0 ends in zeros.
@@ -66,7 +77,8 @@ composite(vec below, vec above) {
         v_mullo16(alpha, v_set32(255)),
         v_mullo16(below_alpha, v_sub32(v_set32(255), alpha))
     );
-    vec w = weight(alpha, sum);
+    /* Where all pixels are opaque, as pages and photos are, sum is 255 * 255: no division. */
+    vec w = all_are(sum, 255 * 255) ? v_shl32(alpha, 7) : weight(alpha, sum);
     /* The two weights of a pixel as a pair of 16-bit lanes, and so its first two bands ... */
     vec weights = halves(w, v_shl32(v_sub32(v_set32(FULL), w), 16));
     vec pairs = halves(above, v_shl32(below, 16));
