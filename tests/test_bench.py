@@ -120,6 +120,10 @@ def test_rows_that_are_not_known_well_enough_are_measured_on(
         (8.0, 5.0, 11.0, True),
         (1.1, 1.0, 1.2, False),
         (0.5, 0.42, 0.58, True),
+        (1.05, 1.05, 1.05, True),
+        (1.12, 1.12, 1.12, False),
+        (0.79, 0.79, 0.79, False),
+        (1.6, 1.6, 1.6, True),
     ],
 )
 def test_the_further_from_one_the_less_exactly(ratio: float, low: float, high: float, settled: bool) -> None:

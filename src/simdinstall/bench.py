@@ -73,7 +73,12 @@ class Options:
         return Effort(rounds=10, least=2, budget=0.25, slice=0.002)
 
     def settles(self, found: Comparison) -> bool:
-        """Whether a ratio is known well enough: the further from 1, the less exactly it need be."""
+        """Whether a ratio is known well enough: the further from 1, the less exactly it need be.
+
+        A single pair, which has no bounds, is enough where it says "the same" or "much".
+        """
+        if found.half_width == 0:
+            return not 0.1 < abs(math.log(found.ratio)) < 0.4
         return found.half_width <= max(self.precision, abs(math.log(found.ratio)) / 3)
 
 

@@ -343,7 +343,7 @@ def time_interleaved(
         if not any(disturbed):
             undisturbed.append(number)
         number += 1
-    kept = undisturbed if len(undisturbed) >= effort.least else range(number)
+    kept = undisturbed if len(undisturbed) >= max(2, effort.least) else range(number)
     return {probe.build.label: turns[probe.build.label].sample(probe.build.label, kept) for probe in alive}
 
 
