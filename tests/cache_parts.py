@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -71,7 +72,13 @@ def our_wheel(folder: Path, of: Cell, *, mark: str = "", kernels: Sequence[str] 
     }
     plain = small_pillow.wheel(folder, version=version, content=content)
     tag = f"{of.python.tag}-{of.python.abi}-{PLATFORM}"
-    return plain.rename(folder / plain.name.replace("py3-none-any", tag))
+    made_at = folder / plain.name.replace("py3-none-any", tag)
+    # The same bytes whenever it is made, as a real build has.
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(made_at, "w") as target:
+        for name in source.namelist():
+            target.writestr(zipfile.ZipInfo(name), source.read(name))
+    plain.unlink()
+    return made_at
 
 
 def outcome(of: Cell, wheel: Path, *, verified: bool = True) -> Outcome:

@@ -219,7 +219,7 @@ def parse(text: bytes, *, where: str) -> Catalogue:
         raise StateError(
             f"the catalogue of the cache {where} cannot be read",
             why=f"{type(error).__name__}: {error}",
-            hint="`simdinstall cache build` over it makes what is missing anew; or take it from a backup",
+            hint="take it from a backup, or move it away: `simdinstall cache build` then makes a new one",
         ) from error
 
 
