@@ -161,10 +161,9 @@ add_column(vecd sums[2], const double *column, double weight) {
 }
 
 /* Outputs a and b. Two at a time, as an addition takes as long as four can be begun. */
-LANES_INLINE void
-two_outputs(
-    vec *pixels_a, vec *pixels_b, const struct strip *strip, const struct taps *taps, int a, int b,
-    int kind
+static __attribute__((noinline)) void
+sum_two_outputs(
+    vecd sums[4], const struct strip *strip, const struct taps *taps, int a, int b
 ) {
     const double *weights_a = taps->weights + (size_t)a * taps->groups;
     const double *weights_b = taps->weights + (size_t)b * taps->groups;
@@ -187,8 +186,10 @@ two_outputs(
     for (i = both; i < count_b; i++) {
         add_column(sums_b, columns_b + (size_t)i * STRIP_LINES, weights_b[i]);
     }
-    *pixels_a = finish(sums_a, kind);
-    *pixels_b = finish(sums_b, kind);
+    sums[0] = sums_a[0];
+    sums[1] = sums_a[1];
+    sums[2] = sums_b[0];
+    sums[3] = sums_b[1];
 }
 
 /* Four columns of `count` outputs to their lines, from output i on. */
@@ -241,9 +242,14 @@ horizontal_strip(struct strip *strip, const struct taps *taps, int stretch, int 
         make_columns(strip, windows[end - 1].start + windows[end - 1].count, kind);
         for (i = begin; i < end; i += 4) {
             const int last = end - 1;
+            vecd sums[8];
             vec r[4];
-            two_outputs(&r[0], &r[1], strip, taps, i, least(i + 1, last), kind);
-            two_outputs(&r[2], &r[3], strip, taps, least(i + 2, last), least(i + 3, last), kind);
+            int j;
+            sum_two_outputs(sums, strip, taps, i, least(i + 1, last));
+            sum_two_outputs(sums + 4, strip, taps, least(i + 2, last), least(i + 3, last));
+            for (j = 0; j < 4; j++) {
+                r[j] = finish(sums + 2 * j, kind);
+            }
             store_columns(strip, r, i, least(4, end - i), kind);
         }
     }
@@ -309,11 +315,9 @@ vertical_line(
     const size_t end = (size_t)width * pixel_bytes(kind);
     size_t x;
 
-    for (x = 0; x + size <= end; x += size) {
-        vertical_block(out, lines, weights, count, x, size, kind);
-    }
-    if (x < end) {
-        vertical_block(out, lines, weights, count, x, end - x, kind);
+    for (x = 0; x < end; x += size) {
+        size_t valid = end - x < size ? end - x : size;
+        vertical_block(out, lines, weights, count, x, valid, kind);
     }
 }
 
