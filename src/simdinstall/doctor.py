@@ -180,7 +180,7 @@ def _transaction(facts: Facts) -> Iterator[Finding]:
 
 def _import(facts: Facts) -> Iterator[Finding]:
     env, health = facts.env, facts.health
-    if env.state == State.NONE and env.pil_path is None:
+    if env.pil_path is None and not any(owner.conflicts for owner in env.owners):
         remedy = _remedy(facts)
         yield Finding(
             severity=Severity.ADVICE,
