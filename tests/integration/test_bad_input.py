@@ -1,0 +1,160 @@
+"""What goes wrong, seen from outside: exit codes, what is said, and that nothing is changed."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+from targets import RELEASE, Target
+
+import builds
+
+pytestmark = [pytest.mark.network, pytest.mark.integration]
+
+PYENV = Path.home() / ".pyenv" / "versions"
+
+
+def repacked(
+    official: Path, into: Path, *, version: str = RELEASE, change: Callable[[bytes], bytes] = bytes
+) -> Path:
+    """The official wheel as another release, or with another core extension."""
+    into.mkdir(exist_ok=True)
+    made = into / official.name.replace(f"-{RELEASE}-", f"-{version}-", 1)
+    rows: list[tuple[str, str, str]] = []
+    with zipfile.ZipFile(official) as old, zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as new:
+        for name in old.namelist():
+            content = old.read(name)
+            place = name.replace(f"-{RELEASE}.dist-info", f"-{version}.dist-info")
+            if name.endswith("/RECORD"):
+                continue
+            if name.endswith("/METADATA"):
+                content = content.replace(f"Version: {RELEASE}".encode(), f"Version: {version}".encode(), 1)
+            if name == "PIL/_version.py":
+                content = content.replace(RELEASE.encode(), version.encode())
+            if name.startswith("PIL/_imaging.") and name.endswith(".so"):
+                content = change(content.replace(f"{RELEASE}\0".encode(), f"{version}\0".encode()))
+            new.writestr(place, content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+            rows.append((place, f"sha256={digest}", str(len(content))))
+        record = io.StringIO()
+        csv.writer(record, lineterminator="\n").writerows(
+            [*rows, (f"pillow-{version}.dist-info/RECORD", "", "")]
+        )
+        new.writestr(f"pillow-{version}.dist-info/RECORD", record.getvalue())
+    return made
+
+
+@pytest.fixture(scope="session")
+def official(pytestconfig: pytest.Config) -> Path:
+    return builds.official_wheel(pytestconfig)
+
+
+@pytest.fixture
+def bare(tmp_path: Path, cache: Path) -> Target:
+    """An environment without pip, which is made in no time."""
+    maker = (sys.executable, "-m", "venv", "--without-pip")
+    return Target(tmp_path / "env", cache, maker=maker)
+
+
+def index(folder: Path) -> dict[str, str]:
+    """Variables that leave a folder of wheels as the only index."""
+    return {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(folder),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_EXTRA_INDEX_URL": "",
+        "UV_NO_CONFIG": "1",
+    }
+
+
+def symbolic(extension: bytes) -> bytes:
+    """The extension as ``-Bsymbolic`` links it: DT_SYMBOLIC in the place of a mere hint."""
+    dynamic = ELFFile(io.BytesIO(extension)).get_section_by_name(".dynamic")
+    for number, tag in enumerate(dynamic.iter_tags()):
+        if tag.entry.d_tag == "DT_RELACOUNT":
+            at = dynamic["sh_offset"] + number * dynamic["sh_entsize"]
+            return extension[:at] + (16).to_bytes(8, "little") + extension[at + 8 :]
+    raise AssertionError("no DT_RELACOUNT")
+
+
+def stripped(extension: bytes, folder: Path) -> bytes:
+    path = folder / "stripped.so"
+    path.write_bytes(extension)
+    subprocess.run(["strip", "-g", path], check=True)
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(("how", "says"), [("symbolic", "DT_SYMBOLIC"), ("stripped", "no debug information")])
+def test_an_extension_that_cannot_be_fronted(
+    bare: Target, official: Path, tmp_path: Path, how: str, says: str
+) -> None:
+    repacked(
+        official,
+        tmp_path / "wheels",
+        change=symbolic if how == "symbolic" else lambda extension: stripped(extension, tmp_path),
+    )
+    said = bare.simdinstall("--yes", code=6, **index(tmp_path / "wheels"))
+    assert says in said
+    assert not (bare.site / "PIL").exists()
+
+
+def test_a_compiler_that_fails_shows_its_words_and_its_log(
+    bare: Target, official: Path, tmp_path: Path
+) -> None:
+    compiler = tmp_path / "gcc"
+    compiler.write_text(
+        '#!/bin/sh\ncase "$*" in *probe*|*version|*machine) exec gcc "$@";; esac\n'
+        'echo "internal error: out of ideas" >&2\nexit 4\n'
+    )
+    compiler.chmod(0o755)
+    said = bare.simdinstall(
+        "--compiler", compiler, "--yes", "--march", "x86-64-v2",
+        code=6, SIMDINSTALL_CACHE_DIR=str(tmp_path / "cache"), **index(official.parent),
+    )  # fmt: skip
+    assert "out of ideas" in said
+    [log] = {Path(word) for word in said.split() if word.endswith(".log")}
+    assert "out of ideas" in log.read_text()
+    assert not (bare.site / "PIL").exists()
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.10"])
+def test_a_python_that_is_too_old(bare: Target, version: str) -> None:
+    found = sorted(PYENV.glob(f"{version}.*/bin/python"))
+    if not found:
+        pytest.skip(f"no Python {version} here")
+    done = subprocess.run(
+        [sys.executable, "-m", "simdinstall", "--yes", "--python", found[0]],
+        capture_output=True, text=True, env=bare.environ, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert "too old" in done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 10 MB: less than a wheel and what it unpacks to."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=10m", "none", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("filesystems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_no_space_for_the_build(bare: Target, small_disk: Path) -> None:
+    said = bare.simdinstall(
+        "--pillow", RELEASE, "--yes", code=11, SIMDINSTALL_CACHE_DIR=str(small_disk / "cache")
+    )
+    assert "no space" in said.lower()
+    assert not (bare.site / "PIL").exists()
