@@ -18,6 +18,7 @@ from elftools.elf.elffile import ELFFile
 from targets import RELEASE, Target
 
 import builds
+from simdinstall.journal import STATE
 
 pytestmark = [pytest.mark.network, pytest.mark.integration]
 
@@ -138,6 +139,18 @@ def test_a_python_that_is_too_old(bare: Target, version: str) -> None:
     )  # fmt: skip
     assert done.returncode == 4
     assert "too old" in done.stderr
+
+
+def test_a_damaged_journal_destroys_nothing(target: Target, official: Path) -> None:
+    target.pip("install", "-q", "--no-index", official)
+    state = target.site / STATE
+    state.mkdir()
+    (state / "journal.json").write_text("{ torn")
+    before = {path: path.read_bytes() for path in (target.site / "PIL").rglob("*.py")}
+    for command in (("--yes",), ("rollback", "--yes"), ("status",)):
+        assert "journal.json" in target.simdinstall(*command, code=10, **index(official.parent))
+    assert {path: path.read_bytes() for path in (target.site / "PIL").rglob("*.py")} == before
+    assert (state / "journal.json").read_text() == "{ torn"
 
 
 @pytest.fixture
