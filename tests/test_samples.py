@@ -64,7 +64,7 @@ def test_small_changes_are_none() -> None:
     # Fewer processes, less certainty: what is called a change has to be larger.
     assert verdict(0.90, 9) == verdict(0.90, 5, 4) == verdict(1.12) == "same"
     assert verdict(0.80, 9) == verdict(0.80, 5, 4) == "faster"
-    assert verdict(1.25) == "slower"
+    assert verdict(1.3) == "slower"
 
 
 def test_no_verdict_of_change_in_a_thousand_runs_of_nothing() -> None:

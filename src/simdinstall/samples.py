@@ -7,7 +7,7 @@ The rule, fixed before anything is measured:
   for the medians of the processes that they were measured in. The wider of both counts:
   how memory happens to lie in one process can make it slower for all of its life.
 * A build is "faster" or "slower" where ratio and bounds are both beyond the floor. The floor
-  is 5 % where at least three processes were measured, else 15 %.
+  is 5 % where at least three processes were measured, else 20 %.
 * Where the bounds are wider than that, it is "noisy", which is: too noisy to tell.
 * Everything else is "same".
 """
@@ -25,7 +25,7 @@ CONFIDENCE = 0.99
 #: A change smaller than this is none: runs of the same build differ by that much.
 SAME_WITHIN = 0.05
 #: The same where fewer than three processes were measured.
-SAME_WITHIN_FEW = 0.15
+SAME_WITHIN_FEW = 0.2
 #: Where the bounds are further apart than this, only a clear change is called one.
 NOISY_ABOVE = 0.15
 
