@@ -141,6 +141,14 @@ def test_a_python_that_is_too_old(bare: Target, version: str) -> None:
     assert "too old" in done.stderr
 
 
+def test_no_network(bare: Target, tmp_path: Path) -> None:
+    said = bare.simdinstall(
+        "--yes", code=5, SIMDINSTALL_CACHE_DIR=str(tmp_path / "cache"), PIP_CONFIG_FILE=os.devnull,
+        PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_RETRIES="0", PIP_FIND_LINKS="", PIP_EXTRA_INDEX_URL="",
+    )  # fmt: skip
+    assert "cannot reach 127.0.0.1" in said
+
+
 def test_a_damaged_journal_destroys_nothing(target: Target, official: Path) -> None:
     target.pip("install", "-q", "--no-index", official)
     state = target.site / STATE
