@@ -11,6 +11,11 @@ from simdinstall import cli, options
 from simdinstall.errors import EXIT_CODES, UsageError
 
 
+def test_every_command_is_found_in_its_module() -> None:
+    listed = {name for names in cli.MODULES.values() for name in names} | {"completion"}
+    assert listed == {command.name for command in cli.all_commands()}
+
+
 def test_without_a_command_it_is_install() -> None:
     assert cli.parse([], {}).command == "install"
     assert cli.parse(["--march", "auto"], {}).command == "install"
@@ -76,7 +81,7 @@ def test_the_readme_documents_every_exit_code_and_command() -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     for code in EXIT_CODES:
         assert f"\n| {code} |" in readme
-    for command in (command.name for command in cli.COMMANDS):
+    for command in (command.name for command in cli.all_commands()):
         assert command == "install" or f"simdinstall {command}" in readme
 
 

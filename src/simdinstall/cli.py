@@ -1,8 +1,13 @@
-"""The command line as a whole: which commands there are, and errors as exit codes."""
+"""The command line as a whole: which commands there are, and errors as exit codes.
+
+Only the module of the command that was given is imported: what `bench` or `cache` need
+would cost `status` more time than its own work.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -11,12 +16,22 @@ from collections.abc import Mapping, Sequence
 
 import shtab
 
-from simdinstall import __version__, report
-from simdinstall.commands import bench, cache, doctor, install, keep, look, undo
+from simdinstall import __version__
 from simdinstall.commands.frame import Command, Output
 from simdinstall.errors import EXIT_CODES, SimdinstallError, UsageError
 from simdinstall.options import Group, Parser
 from simdinstall.progress import stderr_console
+
+#: The modules of :mod:`simdinstall.commands`, each with the names of its commands.
+MODULES: Mapping[str, tuple[str, ...]] = {
+    "install": ("install", "wheel"),
+    "undo": ("rollback", "history"),
+    "look": ("status", "explain", "cpu"),
+    "doctor": ("doctor", "report"),
+    "keep": ("upgrade", "hold", "docker"),
+    "bench": ("bench",),
+    "cache": ("cache",),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(arguments, Output(arguments))
         return code
     except SimdinstallError as error:
+        from simdinstall import report
+
         if wants_json:
             print(json.dumps(report.error_json(error), indent=2))
         else:
@@ -40,8 +57,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
-    """The whole parser. Raises UsageError for a wrong ``SIMDINSTALL_…`` variable."""
+def all_commands() -> tuple[Command, ...]:
+    """Every command, which imports every module."""
+    return (*(command for module in MODULES for command in _load(module)), COMPLETION)
+
+
+def _load(module: str) -> tuple[Command, ...]:
+    commands: tuple[Command, ...] = importlib.import_module(f"simdinstall.commands.{module}").COMMANDS
+    return commands
+
+
+def build_parser(
+    environ: Mapping[str, str], commands: Sequence[Command] | None = None
+) -> argparse.ArgumentParser:
+    """A parser for these commands, or for all. Raises UsageError for a wrong ``SIMDINSTALL_…`` variable."""
     codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
     parser = Parser(
         prog="simdinstall",
@@ -51,7 +80,7 @@ def build_parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"simdinstall {__version__}")
-    _add(parser, COMMANDS, environ, "command")
+    _add(parser, all_commands() if commands is None else commands, environ, "command")
     return parser
 
 
@@ -74,12 +103,20 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Namespace:
     """Parse a command line; a missing command is ``install``. Raises UsageError."""
     arguments = list(argv)
     first = arguments[0] if arguments else ""
-    names = [command.name for command in COMMANDS]
-    if first not in names and first not in ("-h", "--help", "--version"):
-        if first and not first.startswith("-"):
-            raise UsageError(f"there is no command {first!r}", hint=f"the commands are {', '.join(names)}")
-        arguments.insert(0, "install")
-    return build_parser(environ).parse_args(arguments)
+    if first in ("-h", "--help", "--version"):
+        return build_parser(environ, () if first == "--version" else None).parse_args(arguments)
+    if not first or first.startswith("-"):
+        first = "install"
+        arguments.insert(0, first)
+    if first == COMPLETION.name:
+        return build_parser(environ, (COMPLETION,)).parse_args(arguments)
+    for module, names in MODULES.items():
+        if first in names:
+            return build_parser(environ, _load(module)).parse_args(arguments)
+    known = [name for names in MODULES.values() for name in names]
+    raise UsageError(
+        f"there is no command {first!r}", hint=f"the commands are {', '.join((*known, COMPLETION.name))}"
+    )
 
 
 def _completion_options(group: Group) -> None:
@@ -91,18 +128,9 @@ def _completion(arguments: Namespace, output: Output) -> int:
     return 0
 
 
-COMMANDS: tuple[Command, ...] = (
-    *install.COMMANDS,
-    *undo.COMMANDS,
-    *look.COMMANDS,
-    *doctor.COMMANDS,
-    *keep.COMMANDS,
-    *bench.COMMANDS,
-    *cache.COMMANDS,
-    Command(
-        name="completion",
-        summary="print a completion script for your shell",
-        set_up=_completion_options,
-        run=_completion,
-    ),
+COMPLETION = Command(
+    name="completion",
+    summary="print a completion script for your shell",
+    set_up=_completion_options,
+    run=_completion,
 )

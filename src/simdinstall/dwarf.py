@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from elftools.dwarf.die import DIE
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from elftools.dwarf.die import DIE
 
 
 def name_of(die: DIE) -> str:

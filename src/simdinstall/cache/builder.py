@@ -20,7 +20,21 @@ from typing import Any, Literal
 
 from packaging.utils import parse_wheel_filename
 
-from simdinstall import __version__, abi, build, environment, kernels, library, toolchain, tree, wheel
+from simdinstall import (
+    __version__,
+    abi,
+    build,
+    compiling,
+    dwarf,
+    environment,
+    kernels,
+    library,
+    linked,
+    prebuilt,
+    toolchain,
+    tree,
+    wheel,
+)
 from simdinstall.cache import cells, variants
 from simdinstall.cache.catalogue import (
     Catalogue,
@@ -128,7 +142,7 @@ def resolve_pythons(text: str) -> tuple[cells.Python, ...]:
 def code_digest() -> str:
     """The hash of the code and the kernels that every wheel is made with."""
     files: list[Path] = []
-    for module in (abi, build, kernels, library, toolchain, wheel):
+    for module in (abi, build, compiling, dwarf, kernels, library, linked, prebuilt, toolchain, wheel):
         files.append(Path(str(module.__file__)))
     for folder in (kernels.sources_dir(), Path(str(resources.files("simdinstall.patches")))):
         suffixes = (".c", ".h", ".toml", ".patch", ".py")

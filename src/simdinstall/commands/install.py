@@ -19,7 +19,6 @@ from simdinstall import (
     report,
     toolchain,
 )
-from simdinstall.commands.cached import install_from_cache
 from simdinstall.commands.frame import (
     Command,
     Output,
@@ -85,6 +84,8 @@ def run_install(arguments: Namespace, output: Output) -> int:
     if not (arguments.check or arguments.dry_run):
         require_answer(arguments)
     if arguments.cache:
+        from simdinstall.commands.cached import install_from_cache
+
         return install_from_cache(arguments, output)
     target, recovery = settled_target(arguments)
     tell_recovery(recovery)
