@@ -6,7 +6,9 @@ import base64
 import csv
 import hashlib
 import io
+import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,6 +21,8 @@ from targets import RELEASE, Target
 
 import builds
 from simdinstall.journal import STATE
+from simdinstall.run import start
+from test_journal import HOLD
 
 pytestmark = [pytest.mark.network, pytest.mark.integration]
 
@@ -179,3 +183,70 @@ def test_no_space_for_the_build(bare: Target, small_disk: Path) -> None:
     )
     assert "no space" in said.lower()
     assert not (bare.site / "PIL").exists()
+
+
+def test_two_at_once_and_a_damaged_cache_entry(fast: Target, cache: Path, tmp_path: Path) -> None:
+    own = tmp_path / "cache"
+    shutil.copytree(cache, own, symlinks=True)
+    target = Target(tmp_path / "env", own)
+    target.pip("install", "-q", f"pillow=={RELEASE}")
+    holder = start([sys.executable, "-c", HOLD, str(target.site)])
+    try:
+        holder.receive(60)
+        said = target.simdinstall("--pillow", RELEASE, "--yes", code=9)
+    finally:
+        holder.kill()
+    assert "another simdinstall" in said.lower()
+    assert target.run("import importlib.metadata as m; print(m.version('pillow'))") == RELEASE
+
+    for wheel in (own / "wheels").glob("*/*.whl"):
+        with wheel.open("ab") as file:
+            file.write(b"x")
+    said = target.simdinstall("--pillow", RELEASE, "--yes")
+    assert "damaged" in said or "made again" in said
+    assert json.loads(target.simdinstall("status", "--json"))["intact"]
+
+
+def test_no_space_for_the_installation(fast: Target, cache: Path, small_disk: Path) -> None:
+    maker = (sys.executable, "-m", "venv", "--without-pip")
+    target = Target(small_disk / "env", cache, maker=maker)
+    said = target.simdinstall("--pillow", RELEASE, "--yes", code=11)
+    assert "no space" in said.lower() or "too little space" in said.lower()
+    assert not (target.site / "PIL").exists()
+    assert not (target.site / STATE / "staging").exists()
+
+
+def test_a_release_that_nobody_knew(bare: Target, official: Path, tmp_path: Path) -> None:
+    """The day a new Pillow appears: the same extension under a number that no kernel was tried with."""
+    repacked(official, tmp_path / "wheels", version="13.9.0")
+    document = json.loads(bare.simdinstall("--yes", "--json", **index(tmp_path / "wheels")))
+    assert document["verdict"]["ok"]
+    assert bare.run("import PIL; print(PIL.__version__)") == "13.9.0"
+    status = json.loads(bare.simdinstall("status", "--json", "--offline"))
+    assert (status["ours"], status["intact"]) == (True, True)
+
+
+def test_every_document_has_a_schema(fast: Target) -> None:
+    calls = (
+        ("install", "--pillow", RELEASE, "--check"),
+        ("status", "--offline"),
+        ("history",),
+        ("explain", "--pillow", RELEASE),
+    )
+    for call in calls:
+        assert json.loads(fast.simdinstall(*call, "--json"))["schema"] == f"simdinstall.{call[0]}/1"
+
+
+def test_an_update_keeps_it_and_a_newer_release_is_told(
+    target: Target, fast: Target, official: Path, tmp_path: Path
+) -> None:
+    target.simdinstall("--pillow", RELEASE, "--yes")
+    variables = index(official.parent)
+    target.environ |= variables
+    assert "13.0.0+simd" in target.pip("install", "-U", f"pillow>={RELEASE}")
+    assert json.loads(target.simdinstall("status", "--json", "--offline"))["ours"]
+    repacked(official, tmp_path / "wheels", version="13.0.1")
+    target.environ |= index(tmp_path / "wheels")
+    target.pip("install", "-q", "-U", "pillow")
+    status = json.loads(target.simdinstall("status", "--json", "--offline"))
+    assert (status["ours"], status["version"]) == (False, "13.0.1")
