@@ -70,7 +70,6 @@ print(image.getpixel((3, 3)), len(served))
 """
 
 
-@pytest.mark.skipif("SIMDINSTALL_TEST_PYINSTALLER" not in os.environ, reason="freezing takes a minute")
 def test_an_application_frozen_by_pyinstaller(target: Target, fast: Target, tmp_path: Path) -> None:
     target.simdinstall("--pillow", RELEASE, "--yes")
     target.pip("install", "-q", "pyinstaller")
