@@ -84,6 +84,7 @@ def simd(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         tree=tree,
         catalogue=catalogue,
         fidelity=FIDELITY,
+        release=RELEASE,
         compiler=(compiler,),
         extra=SANITIZE if SANITIZED else (),
         cache=cache,

@@ -49,6 +49,7 @@ def compile_library(
     header: str,
     tree: Tree,
     catalogue: Catalogue,
+    release: str,
     isas: Sequence[str] = ISAS,
     fidelity: Fidelity = "bounded",
     compiler: Sequence[str] = ("gcc",),
@@ -71,6 +72,8 @@ def compile_library(
     objects = []
     for unit in (*catalogue_of_kernels.units(catalogue, tree.kernels, isas, fidelity), *TEST_UNITS):
         flags = [*BASE_FLAGS, "-Werror", *unit.cflags, *extra, *(f"-D{define}" for define in unit.defines)]
+        if unit.isa is None:
+            flags.append(f'-DSIMD_BUILD="Pillow {release}, {fidelity}"')
         source = tree.kernels_dir / unit.source
         text = _output([*compiler, *flags, *include, "-E", "-P", source])
         key = hashlib.sha256("\0".join((version, *compiler, *flags, text)).encode()).hexdigest()
