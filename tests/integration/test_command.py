@@ -94,7 +94,7 @@ def test_offline_works_from_the_cache_and_says_so_when_it_cannot(
     assert target.run(VERSION) == "13.0.0"
     empty = Target(tmp_path / "other", tmp_path / "empty-cache")
     # Folders of wheels that pip knows are at hand without a network too.
-    empty._environ |= {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": ""}
+    empty.environ |= {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": "", "PIP_EXTRA_INDEX_URL": ""}
     assert "--offline" in empty.simdinstall("--offline", "--check", code=5)
 
 
