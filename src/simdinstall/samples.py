@@ -6,9 +6,11 @@ The rule, fixed before anything is measured:
 * Its bounds hold the median with 99 % confidence, by order statistics, for the pairs and
   for the medians of the processes that they were measured in. The wider of both counts:
   how memory happens to lie in one process can make it slower for all of its life.
-* A build is "faster" or "slower" where ratio and bounds are both beyond the floor. The floor
-  is 5 % where at least three processes were measured, else 20 %.
-* Where the bounds are wider than that, it is "noisy", which is: too noisy to tell.
+* A build is "faster" or "slower" where the ratio is beyond the floor, and the nearer bound
+  beyond half of the floor and a third of the ratio's own distance from 1. The floor is 5 % where at
+  least three processes were measured, else 20 %.
+* A ratio beyond the floor whose bounds come nearer, and bounds that are far apart, are "noisy",
+  which is: too noisy to tell.
 * Everything else is "same".
 """
 
@@ -129,13 +131,13 @@ def _by_pass(pairs: Sequence[float], passes: Sequence[int]) -> list[float]:
 
 
 def _verdict(ratio: float, low: float, high: float, same_within: float) -> str:
-    if low > 1 + same_within / 2 and ratio > 1 + same_within:
-        return "faster"
-    if high < 1 - same_within / 2 and ratio < 1 - same_within:
-        return "slower"
-    if (high - low) / ratio > max(NOISY_ABOVE, same_within):
+    gain = abs(ratio - 1)
+    nearer = low - 1 if ratio > 1 else 1 - high
+    if gain > same_within:
+        if nearer > max(same_within / 2, gain / 3):
+            return "faster" if ratio > 1 else "slower"
         return "noisy"
-    return "same"
+    return "noisy" if (high - low) / ratio > max(NOISY_ABOVE, same_within) else "same"
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
