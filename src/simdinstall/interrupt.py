@@ -62,7 +62,9 @@ def raise_once() -> None:
         # Raised in a destructor, where Python can only print it: it has to come again.
         nonlocal raised
         if unraisable.exc_type is not Interrupted:
-            shown(unraisable)
+            # After the interrupt, objects whose making it cut short complain as they go.
+            if not raised:
+                shown(unraisable)
             return
         raised = False
         signal.setitimer(signal.ITIMER_REAL, _AGAIN)
