@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -164,3 +165,38 @@ def test_ctrl_c_shows_what_there_is(environ: dict[str, str]) -> None:
     assert process.returncode == 130
     assert "interrupted" in stdout
     assert "crop RGB" in stdout
+
+
+#: Runs a command in which the system call ``argv[1]`` fails with EPERM, as a container's filter does.
+REFUSING = """
+import ctypes, errno, os, struct, sys
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+LOAD_NUMBER, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
+ALLOW, ERRNO = 0x7FFF0000, 0x00050000
+statements = [
+    (LOAD_NUMBER, 0, 0, 0),
+    (JUMP_IF_EQUAL, 0, 1, int(sys.argv[1])),
+    (RETURN, 0, 0, ERRNO | errno.EPERM),
+    (RETURN, 0, 0, ALLOW),
+]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in statements))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(statements), ctypes.addressof(code)))
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+assert libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program, 0, 0) == 0, ctypes.get_errno()
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+#: x86-64's number of sched_setaffinity.
+SCHED_SETAFFINITY = 203
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number of the system call is x86-64's")
+def test_no_permission_to_pin(environ: dict[str, str]) -> None:
+    command = [sys.executable, "-c", REFUSING, str(SCHED_SETAFFINITY)]
+    command += [sys.executable, "-m", "simdinstall", "bench", "--quick", "--ops", "draw/poly"]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "could not be pinned to one core" in said
+    assert "Operation not permitted" in said
+    assert "polygon, ellipse, rounded box" in said
