@@ -1,0 +1,124 @@
+"""Whole Debian systems, with the Pillow that dpkg owns, an ordinary user, and simdinstall put beside.
+
+Made by debootstrap, once, in a folder that is kept; every test run works on a copy. Commands run
+in namespaces of their own, so that nothing stays mounted whatever happens.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import re
+import shutil
+import stat
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from uv import find_uv_bin
+
+import simdinstall
+from simdinstall.run import Completed, run
+
+PACKAGES = "python3,python3-venv,python3-pip,python3-pil,ca-certificates"
+ROOT, NEWCOMER = "0:0", "1000:1000"
+HOMES = {ROOT: "/root", NEWCOMER: "/home/newcomer"}
+
+#: Where a Pillow, or a record of one, may be.
+WATCHED = ("usr/lib/python3", "usr/lib/python3.*", "usr/local", "home", "root", "var/lib/dpkg")
+
+ENTER = (
+    'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && root=$1 user=$2 && shift 2'
+    ' && exec chroot --userspec="$user" "$root" "$@"'
+)
+
+
+def mirror() -> str:
+    """The mirror that this machine uses, if it is a Debian itself."""
+    lists = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
+    text = "\n".join(path.read_text(errors="replace") for path in lists if path.is_file())
+    found = re.search(r"https?://\S+/debian/?(?=\s|$)", text)
+    return found[0] if found else "http://deb.debian.org/debian"
+
+
+def make(folder: Path, suite: str) -> Path:
+    """A system of a suite: about a minute, the first time."""
+    system = folder / suite
+    if not (folder / f"{suite}.made").exists():
+        shutil.rmtree(system, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        words = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, system, mirror())
+        run(words, timeout=900)
+        run(["chroot", system, "useradd", "-m", "-u", "1000", "newcomer"])
+        (folder / f"{suite}.made").touch()
+    return system
+
+
+class System:
+    """A copy of a system that tests may do anything to."""
+
+    def __init__(self, made: Path, root: Path) -> None:
+        self.root = root
+        run(["cp", "-a", "--reflink=auto", made, root], timeout=300)
+        (self.library,) = (path for path in root.glob("usr/lib/python3.*") if (path / "os.py").exists())
+        self.series = self.library.name.removeprefix("python")
+        # As pipx would have it: an environment for simdinstall alone.
+        self.run("python3", "-m", "venv", "--without-pip", "/opt/simdinstall")
+        self._put_simdinstall(root / f"opt/simdinstall/lib/{self.library.name}/site-packages")
+
+    def _put_simdinstall(self, site: Path) -> None:
+        needed = [Requirement(text) for text in importlib.metadata.requires("simdinstall") or ()]
+        plain = [str(need) for need in needed if need.marker is None]
+        words = ("pip", "install", "-q", "--python-version", self.series, "--target", site)
+        run([find_uv_bin(), *words, *plain], timeout=300)
+        shutil.copytree(
+            Path(simdinstall.__file__).parent,
+            site / "simdinstall",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+
+    def run(self, *words: str, user: str = ROOT, check: bool = True) -> Completed:
+        """Run something inside, as root or as the ordinary user."""
+        inside = (
+            "/usr/bin/env",
+            "-i",
+            "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            f"HOME={HOMES[user]}",
+            "LC_ALL=C.UTF-8",
+            "COLUMNS=200",
+        )
+        enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "sh")
+        return run([*enter, self.root, user, *inside, *words], timeout=300, check=check)
+
+    def simdinstall(self, *words: str, user: str = ROOT) -> Completed:
+        """Run simdinstall inside."""
+        return self.run("/opt/simdinstall/bin/python", "-m", "simdinstall", *words, user=user, check=False)
+
+    def pip(self, *words: str, user: str = ROOT) -> Completed:
+        """Run the system's pip, as somebody does who will not be told.
+
+        Without --ignore-installed, Debian 13's pip would delete the files of dpkg's Pillow first.
+        """
+        more = ("--break-system-packages", "--no-index", "--no-deps", "--root-user-action=ignore")
+        more += ("--ignore-installed",)
+        return self.run("python3", "-m", "pip", "install", "-q", *more, *words, user=user)
+
+    def write(self, name: str, data: bytes) -> str:
+        """Put a file into /mnt; its path inside."""
+        (self.root / "mnt" / name).write_bytes(data)
+        return f"/mnt/{name}"
+
+    def snapshot(self) -> dict[str, tuple[int, int, str]]:
+        """Owner, mode and hash of every file where a Pillow may be; byte code and our own records aside."""
+        found = {}
+        for top in (path for pattern in WATCHED for path in self.root.glob(pattern)):
+            for folder, folders, names in os.walk(top):
+                folders[:] = [name for name in folders if name not in ("__pycache__", ".simdinstall")]
+                for path in (Path(folder, name) for name in names):
+                    status = path.lstat()
+                    if stat.S_ISREG(status.st_mode):
+                        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                    else:
+                        digest = str(path.readlink()) if path.is_symlink() else ""
+                    found[str(path)] = (status.st_uid, status.st_mode, digest)
+        return found
