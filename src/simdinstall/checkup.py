@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from simdinstall import conda, cpu, doctor, environment, health, install, package_managers
 from simdinstall.cpu import Cpu
@@ -88,24 +88,10 @@ def collect(
     asking = threading.Thread(target=releases.ask, daemon=True)
     if not releases.fresh:
         asking.start()
+    # The examination is a process of its own; all else is looked at while it runs.
+    beside = _Beside(lambda: (cpu.detect(run=run, override=override), _status(env)))
     examined = health.examine(env, run=run, environ=environ)
-    seen = cpu.detect(run=run, override=override)
-    try:
-        status = install.status(env)
-    except StateError:
-        status = install.Status(
-            site=env.site,
-            name=None,
-            version=None,
-            ours=False,
-            intact=False,
-            damaged=(),
-            provenance=None,
-            changed=(),
-            pending=True,
-            latest=None,
-            can_roll_back=False,
-        )
+    seen, status = beside.result()
     if not releases.fresh:
         asking.join(patience)
     return doctor.Facts(
@@ -120,6 +106,53 @@ def collect(
         clobbered=conda.findings(env) if env.kind == "conda" else (),
         conflicts=_conflicts(env, examined, run),
     )
+
+
+_T = TypeVar("_T")
+
+
+class _Beside(Generic[_T]):
+    """Something that is worked out in a thread of its own; what it raises, :meth:`result` raises."""
+
+    def __init__(self, work: Callable[[], _T]) -> None:
+        self._work = work
+        self._done: list[_T] = []
+        self._raised: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._done.append(self._work())
+        except Exception as error:
+            self._raised = error
+
+    def result(self) -> _T:
+        """Wait for it."""
+        self._thread.join()
+        if self._raised is not None:
+            raise self._raised
+        return self._done[0]
+
+
+def _status(env: Environment) -> install.Status:
+    """What is installed; where the records are damaged, that nothing can be relied on."""
+    try:
+        return install.status(env)
+    except StateError:
+        return install.Status(
+            site=env.site,
+            name=None,
+            version=None,
+            ours=False,
+            intact=False,
+            damaged=(),
+            provenance=None,
+            changed=(),
+            pending=True,
+            latest=None,
+            can_roll_back=False,
+        )
 
 
 def _conflicts(

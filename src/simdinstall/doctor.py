@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from packaging.version import InvalidVersion, Version
 
@@ -17,9 +18,11 @@ from simdinstall.cpu import ISA_FEATURES, Cpu
 from simdinstall.environment import Environment, State
 from simdinstall.environment import Finding as Inspected
 from simdinstall.health import Health
-from simdinstall.install import Status
 from simdinstall.package_managers import Conflict
 from simdinstall.remedies import Remedy
+
+if TYPE_CHECKING:
+    from simdinstall.install import Status
 
 
 class Severity(IntEnum):

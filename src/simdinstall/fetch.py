@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import sys_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
@@ -39,6 +38,8 @@ from simdinstall.listing import Listed, Page
 from simdinstall.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from filelock import FileLock
+
     from simdinstall.transfer import Session
 
 SCHEMA = 1
@@ -517,6 +518,8 @@ def _save(path: Path, asked: float, pages: Mapping[str, Page]) -> None:
 
 
 def _locked(path: Path) -> FileLock:
+    from filelock import FileLock  # Late: see journal.
+
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path)
 

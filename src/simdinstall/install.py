@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from simdinstall import journal as records
 from simdinstall.distributions import Distribution, find, wrong_hashes
@@ -42,8 +42,10 @@ from simdinstall.transaction import (
     put_back,
     settle,
 )
-from simdinstall.verify import Verdict
-from simdinstall.wheel import Wheel
+
+if TYPE_CHECKING:
+    from simdinstall.verify import Verdict
+    from simdinstall.wheel import Wheel
 
 #: What unpacking and byte code need, as a multiple of the wheel's unpacked size.
 _SPACE = 1.3

@@ -24,8 +24,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from simdinstall.errors import BusyError, StateError
 from simdinstall.exchange import Move
 
@@ -265,6 +263,8 @@ def _damaged(path: Path, why: str) -> StateError:
 @contextlib.contextmanager
 def locked(place: Place) -> Iterator[None]:
     """Hold the environment's lock. Raises :class:`BusyError` at once when another process has it."""
+    from filelock import FileLock, Timeout  # Late: it takes longer than a look at an environment.
+
     place.state.mkdir(parents=True, exist_ok=True)
     holder = place.state / "holder.json"
     lock = FileLock(place.state / "lock", timeout=0)
@@ -289,6 +289,8 @@ def is_held(place: Place) -> bool:
     path = place.state / "lock"
     if not path.exists():
         return False
+    from filelock import FileLock, Timeout
+
     try:
         with FileLock(path, timeout=0):
             return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -21,10 +21,11 @@ from simdinstall.environment import Environment
 from simdinstall.errors import SimdinstallError
 from simdinstall.install import Status, Transaction
 from simdinstall.journal import Entry
-from simdinstall.kernels import BASE_FLAGS, ISA_FLAGS
-from simdinstall.plan import Plan, Reason
-from simdinstall.verify import Graded, Verdict
-from simdinstall.wheel import Wheel
+
+if TYPE_CHECKING:
+    from simdinstall.plan import Plan, Reason
+    from simdinstall.verify import Graded, Verdict
+    from simdinstall.wheel import Wheel
 
 
 def document(command: str, **fields: Any) -> dict[str, Any]:
@@ -142,6 +143,8 @@ def _reasons(reasons: Sequence[Reason], *, verbose: bool) -> Table:
 
 def explanation_text(plan: Plan) -> RenderableType:
     """Every choice with its reason, and the flags of each instruction set."""
+    from simdinstall.kernels import BASE_FLAGS, ISA_FLAGS  # Late: the catalogue is long.
+
     flags = [(isa, " ".join(ISA_FLAGS[isa])) for isa in plan.march.isas]
     kernels = [
         (

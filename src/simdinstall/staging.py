@@ -15,11 +15,6 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import installer
-from installer.destinations import SchemeDictionaryDestination
-from installer.exceptions import InstallerError
-from installer.sources import WheelFile
-
 from simdinstall.errors import InstallError
 from simdinstall.exchange import clone
 from simdinstall.journal import Place
@@ -58,6 +53,12 @@ def unpack(wheel: Path, *, place: Place, root: Path, python: Path, run: Runner) 
     site directory below ``root``. Raises :class:`InstallError` for a wheel that is not
     well-formed and :class:`OSError` for a device that is full.
     """
+    # Late: whoever unpacks nothing need not wait for these.
+    import installer
+    from installer.destinations import SchemeDictionaryDestination
+    from installer.exceptions import InstallerError
+    from installer.sources import WheelFile
+
     site = root / place.site.relative_to(place.base)
     site.mkdir(parents=True)
     version = place.site.parent.name

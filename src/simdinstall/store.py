@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from simdinstall.errors import BusyError, NoSpaceError, StateError
@@ -137,6 +136,8 @@ class Store:
 
     @contextlib.contextmanager
     def _lock(self, kind: str, key: str) -> Iterator[None]:
+        from filelock import FileLock, Timeout  # Late: see journal.
+
         (self.root / kind).mkdir(parents=True, exist_ok=True)
         locks = self.root / "locks"
         locks.mkdir(exist_ok=True)

@@ -24,12 +24,14 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import NAMESPACE_URL, uuid5
 
 from simdinstall import __version__
 from simdinstall.errors import BuildError
-from simdinstall.tree import LeftOut
+
+if TYPE_CHECKING:
+    from simdinstall.tree import LeftOut
 
 #: Version of the layout of ``simdinstall.json``.
 SCHEMA = 1

@@ -19,7 +19,6 @@ from simdinstall.commands.frame import (
     settled_target,
     tell_recovery,
 )
-from simdinstall.commands.install import install_arguments, run_install
 from simdinstall.errors import StateError
 from simdinstall.fetch import Fetcher
 from simdinstall.options import Group, ask_options, output_options, path, target_options
@@ -91,6 +90,8 @@ def _fix(arguments: Namespace, output: Output) -> int:
     if not agreed(arguments, f"\nMend {len(mendable)} of these by one installation?"):
         output.show("nothing was changed")
         return doctor.exit_code(findings)
+    from simdinstall.commands.install import run_install  # Late: a mere look needs none of it.
+
     run_install(_installing(arguments, before), _Quiet(arguments))
     after = _collect(arguments)
     left = doctor.diagnose(after)
@@ -105,6 +106,8 @@ def _fix(arguments: Namespace, output: Output) -> int:
 
 def _installing(arguments: Namespace, found: doctor.Facts) -> Namespace:
     """The arguments of the installation that mends: as it was built before, else as by default."""
+    from simdinstall.commands.install import install_arguments
+
     status = found.status
     kept = {"march": status.march, "fidelity": status.fidelity} if status.ours else {}
     return install_arguments(

@@ -14,20 +14,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
 from rich.prompt import Confirm
 from rich.text import Text
 
-from simdinstall import environment, install, interrupt, pipeline
+from simdinstall import environment, install, interrupt
 from simdinstall.environment import Environment
 from simdinstall.errors import UsageError
 from simdinstall.fetch import LISTING_LIFETIME, Fetcher
 from simdinstall.options import Group
-from simdinstall.plan import Request
 from simdinstall.progress import TerminalProgress, sized, stderr_console
 from simdinstall.store import Store, default_root
+
+if TYPE_CHECKING:
+    from simdinstall import pipeline
+    from simdinstall.plan import Request
 
 
 class Output:
@@ -67,6 +70,8 @@ class Command:
 
 def build_request(arguments: Namespace) -> Request:
     """What the user asked for, as the pipeline takes it."""
+    from simdinstall.plan import Request  # Late: most commands build nothing.
+
     return Request(
         march=arguments.march,
         pillow=arguments.pillow,
@@ -86,6 +91,8 @@ def open_services(*, offline: bool, lifetime: float = LISTING_LIFETIME) -> Itera
 
     ``lifetime``: for how many seconds what an index listed is believed.
     """
+    from simdinstall import pipeline  # Late: as above.
+
     root = default_root()
     with TerminalProgress(stderr_console()) as progress:
         fetcher = Fetcher(cache=root, offline=offline, lifetime=lifetime, progress=progress)
