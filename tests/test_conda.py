@@ -87,7 +87,25 @@ def test_jpeg_and_libjpeg_turbo(site: Path) -> None:
     assert conda.findings(look(site)) == ()
     record(prefix, "libjpeg-turbo", "3.1.0", ["lib/libjpeg.so"])
     (finding,) = conda.findings(look(site))
+    assert finding.code == "conda-libraries"
     assert "jpeg 9e and libjpeg-turbo 3.1.0 both own 1 files (lib/libjpeg.so)" in finding.text
+    assert "whichever was linked last" in finding.text
+
+
+def test_what_rattler_put_aside(site: Path) -> None:
+    """As py-rattler 0.28 records a file that another package's was already in the place of."""
+    prefix = site.parents[2]
+    aside = prefix / "__clobbers__" / "libjpeg-turbo" / "lib"
+    aside.mkdir(parents=True)
+    for library in (prefix / "lib" / "libjpeg.so", aside / "libjpeg.so"):
+        library.write_bytes(b"x")
+    record(prefix, "jpeg", "9e", ["lib/libjpeg.so"])
+    path = record(prefix, "libjpeg-turbo", "3.1.0", ["__clobbers__/libjpeg-turbo/lib/libjpeg.so"])
+    content = json.loads(path.read_text())
+    content["paths_data"] = {"paths": [{"_path": content["files"][0], "original_path": "lib/libjpeg.so"}]}
+    path.write_text(json.dumps(content))
+    (finding,) = conda.findings(look(site))
+    assert "(lib/libjpeg.so): that of jpeg 9e is there" in finding.text
 
 
 def test_pips_jpeg_matters_only_with_files_of_pillows(site: Path) -> None:

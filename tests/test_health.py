@@ -96,6 +96,15 @@ def test_what_was_said_is_read(site: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_an_extension_that_kills_the_process(site: Path) -> None:
+    pil = {"file": None, "version": "12.3.0", "error": None}
+    answer = said({"pil": pil}, {"loading": "_imaging"}, {"loading": "_webp"}, status=-7)
+    found = health.examine(look(site), run=lambda *_, **__: answer)
+    assert found.imported
+    ((name, why),) = found.broken
+    assert (name, why.split()[0]) == ("_webp", "SIGBUS")
+
+
 def test_an_interpreter_that_says_nothing(site: Path) -> None:
     env = look(site)
     assert health.examine(env, run=lambda *_, **__: said(status=1)).error == "last words"

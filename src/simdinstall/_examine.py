@@ -65,6 +65,7 @@ def extensions():
     for extension in EXTENSIONS:
         if not any(name.startswith(extension + ".") for name in names):
             continue
+        tell(loading=extension)  # A library that is cut short kills the process.
         try:
             importlib.import_module("PIL." + extension)
             said[extension] = None

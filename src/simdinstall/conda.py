@@ -24,7 +24,11 @@ JPEG = frozenset({"jpeg", "libjpeg-turbo", "jpeg-turbo"})
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Package:
-    """One package as conda recorded it. ``files``: path below the prefix and its sha256, "" if unknown."""
+    """One package as conda recorded it. ``files``: path below the prefix and its sha256, "" if unknown.
+
+    ``claims`` are the paths that it wants its files at: those that it got, and those where
+    rattler (pixi, mamba) found another package's file and put this one's aside.
+    """
 
     name: str
     version: str
@@ -32,6 +36,7 @@ class Package:
     channel: str
     record: Path
     files: dict[str, str]
+    claims: frozenset[str]
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -54,17 +59,17 @@ def packages(prefix: Path) -> tuple[Package, ...]:
 
 
 def _package(record: Path, content: dict[str, Any]) -> Package:
-    hashes = {
-        entry["_path"]: entry.get("sha256_in_prefix") or entry.get("sha256") or ""
-        for entry in (content.get("paths_data") or {}).get("paths", ())
-    }
+    entries = {entry["_path"]: entry for entry in (content.get("paths_data") or {}).get("paths", ())}
+    hashes = {path: entry.get("sha256_in_prefix") or entry.get("sha256") for path, entry in entries.items()}
+    files = content["files"]
     return Package(
         name=content["name"],
         version=content["version"],
         build=str(content.get("build", "")),
         channel=str(content.get("channel", "")),
         record=record,
-        files={name: hashes.get(name, "") for name in content["files"]},
+        files={name: hashes.get(name) or "" for name in files},
+        claims=frozenset(entries.get(name, {}).get("original_path") or name for name in files),
     )
 
 
@@ -83,19 +88,23 @@ def pillows(found: tuple[Package, ...]) -> tuple[Package, ...]:
 def findings(env: Environment) -> tuple[Finding, ...]:
     """What really overwrites or shadows something, and nothing that merely lies side by side."""
     found = packages(env.prefix)
-    said = [*_twice(found), *_overwritten(env, found), *_pip_libraries(env)]
-    return tuple(Finding(code="conda-clobber", text=text) for text in said)
+    said = [*_overwritten(env, found), *_pip_libraries(env)]
+    return (*_twice(found), *(Finding(code="conda-clobber", text=text) for text in said))
 
 
-def _twice(found: tuple[Package, ...]) -> Iterator[str]:
+def _twice(found: tuple[Package, ...]) -> Iterator[Finding]:
     for index, first in enumerate(found):
         for second in found[index + 1 :]:
-            shared = sorted(first.files.keys() & second.files.keys())
-            if shared:
-                yield (
-                    f"conda's {first} and {second} both own {len(shared)} files ({shared[0]}): "
-                    f"the one that was linked last is there"
-                )
+            shared = sorted(first.claims & second.claims)
+            if not shared:
+                continue
+            there = [package for package in (first, second) if shared[0] in package.files]
+            whose = f"that of {there[0]}" if len(there) == 1 else "that of whichever was linked last"
+            text = (
+                f"conda's {first} and {second} both own {len(shared)} files ({shared[0]}): {whose} is there"
+            )
+            pillow = _has_pil(first) or _has_pil(second)
+            yield Finding(code="conda-clobber" if pillow else "conda-libraries", text=text)
 
 
 def _overwritten(env: Environment, found: tuple[Package, ...]) -> Iterator[str]:

@@ -125,6 +125,7 @@ _INSPECTED: Mapping[str, tuple[Severity, bool]] = {
     "conda": (Severity.NOTE, False),
     "conda-foreign": (Severity.NOTE, False),
     "conda-clobber": (Severity.BROKEN, False),
+    "conda-libraries": (Severity.ADVICE, False),
     "outside": (Severity.NOTE, False),
     "in-use": (Severity.NOTE, False),
 }

@@ -173,16 +173,21 @@ def _health(facts: Mapping[str, Any], said: Completed) -> Health:
     file = Path(pil["file"]) if pil.get("file") else None
     killed = signal_name(-said.returncode) if said.returncode < 0 else ""
     error = pil.get("error") or ""
-    if not facts.get("end") and not error:
+    broken = [(name, why) for name, why in (facts.get("extensions") or {}).items() if why]
+    if killed and "extensions" not in facts and "loading" in facts:
+        broken.append(
+            (facts["loading"], f"{killed} while it was loaded: it, or a library of its, is damaged")
+        )
+    elif not facts.get("end") and not error:
         error = killed or (said.stderr.strip().splitlines() or ["the interpreter said nothing"])[-1]
     kernels = facts.get("kernels") or {}
     return Health(
-        imported=bool(pil) and not pil.get("error") and "end" in facts,
+        imported=bool(pil) and not error,
         file=file,
         version=pil.get("version"),
         error=error,
         signal=killed,
-        broken=tuple((name, why) for name, why in (facts.get("extensions") or {}).items() if why),
+        broken=tuple(broken),
         features={name: _version(value) for name, value in (facts.get("features") or {}).items()},
         libraries=tuple(_libraries(facts.get("mapped") or (), file)),
         level=kernels.get("level"),

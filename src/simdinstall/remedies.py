@@ -86,6 +86,13 @@ def for_code(code: str, env: Environment) -> Remedy:
         return Remedy(command=_instead(env))
     if code == "shadowed" and env.shadowed_by is not None:
         return Remedy(command=_instead(env))
+    if code == "conda-libraries":
+        prefix = shlex.quote(str(env.prefix))
+        # conda's solver then says what else wanted the other one.
+        command = (
+            f"conda remove -p {prefix} jpeg && conda install -p {prefix} --force-reinstall libjpeg-turbo"
+        )
+        return Remedy(command=command, why="what was compiled for one loads the other")
     if code == "pythonpath":
         return Remedy(command="unset PYTHONPATH")
     if code == "in-use":

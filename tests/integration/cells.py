@@ -92,6 +92,16 @@ def uv_venv_313(shop: Shop, folder: Path) -> Target:
     return shop.stock(folder, NEWEST, series="3.13")
 
 
+@cell("the same with Python 3.14")
+def uv_venv_314(shop: Shop, folder: Path) -> Target:
+    return shop.stock(folder, NEWEST, series="3.14")
+
+
+@cell("the same with Python 3.14, free-threaded")
+def uv_venv_314t(shop: Shop, folder: Path) -> Target:
+    return shop.stock(folder, NEWEST, series="3.14t")
+
+
 @cell("the newest release, stock")
 def newest_stock(shop: Shop, folder: Path) -> Target:
     return shop.stock(folder, NEWEST)
@@ -195,6 +205,15 @@ def jpeg_beside(shop: Shop, folder: Path) -> Target:
     return shop.install(shop.stock(folder), wheel)
 
 
+@cell("libtiff of another origin laid over the one in pillow.libs", says=("mixed",), code=2)
+def libtiff_laid_over(shop: Shop, folder: Path) -> Target:
+    target = shop.stock(folder)
+    (own,) = target.site.glob("pillow.libs/libtiff-*.so*")
+    content = {f"pillow.libs/{own.name}": own.read_bytes() + b"another"}
+    wheel = small_pillow.wheel(folder / "w", "libtiff", "0.4.2", content=content)
+    return shop.install(target, wheel)
+
+
 # Damage ------------------------------------------------------------------------------------------
 
 
@@ -287,6 +306,25 @@ def core_of_another_python(shop: Shop, folder: Path) -> Target:
 @cell("pillow.libs is gone", says=("files-missing", "import-fails"), code=2)
 def no_libraries(shop: Shop, folder: Path) -> Target:
     return remove(shop.stock(folder), "pillow.libs")
+
+
+def cut(target: Target, pattern: str) -> Target:
+    """Leave half of a file, as a full disk does."""
+    (path,) = target.site.glob(pattern)
+    data = path.read_bytes()
+    path.unlink()  # A hard link into uv's cache: another file in its place.
+    path.write_bytes(data[: len(data) // 2])
+    return target
+
+
+@cell("libjpeg in pillow.libs is cut short", says=("files-altered", "import-fails"), code=2)
+def library_cut_short(shop: Shop, folder: Path) -> Target:
+    return cut(shop.stock(folder), "pillow.libs/libjpeg-*.so*")
+
+
+@cell("libwebp in pillow.libs is cut short", says=("files-altered", "extension-fails"), code=2)
+def webp_cut_short(shop: Shop, folder: Path) -> Target:
+    return cut(shop.stock(folder), "pillow.libs/libwebp-*.so*")
 
 
 @cell("the user's own edit of PIL/Image.py, which a rollback must bring back", says=("files-altered",))
@@ -444,6 +482,28 @@ def conda_pillow(shop: Shop, folder: Path) -> Target:
 @cell("conda without Pillow; pip install pillow; install --conda", notes=("conda-foreign",))
 def conda_and_pip(shop: Shop, folder: Path) -> Target:
     return shop.install(shop.conda(folder), shop.wheel(OLDER))
+
+
+@cell("conda without Pillow; install --conda", says=("none",))
+def conda_empty(shop: Shop, folder: Path) -> Target:
+    return shop.conda(folder)
+
+
+@cell(
+    "conda install pillow; then half of it goes; install --conda",
+    says=("conda-clobber", "files-missing", "import-fails"),
+    notes=("conda",),
+    code=2,
+)
+def conda_half_gone(shop: Shop, folder: Path) -> Target:
+    return remove(shop.conda(folder, "pillow"), "PIL/Image*.py", "pillow.libs/libtiff-*")
+
+
+@cell(
+    "conda install pillow jpeg libjpeg-turbo: two files of both; install --conda", says=("conda-libraries",)
+)
+def conda_clobber(shop: Shop, folder: Path) -> Target:
+    return shop.conda(folder, "pillow", "jpeg", "libjpeg-turbo")
 
 
 # No environments at all ---------------------------------------------------------------------------

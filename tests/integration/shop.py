@@ -71,8 +71,15 @@ class Shop:
             return BASE
         found = sorted((Path.home() / ".pyenv" / "versions").glob(f"{series}.*/bin/python{series}"))
         if not found:
+            found = self._known_to_uv(series)
+        if not found:
             pytest.skip(f"there is no Python {series} here")
         return found[0]
+
+    def _known_to_uv(self, series: str) -> list[Path]:
+        words = ("python", "find", "--no-project", "--no-python-downloads", series)
+        said = run([find_uv_bin(), *words], check=False, timeout=60)
+        return [Path(said.stdout.strip())] if said.returncode == 0 else []
 
     def wheel(self, release: str, series: str = SERIES) -> Path:
         """The official wheel, fetched once."""
@@ -193,6 +200,8 @@ class Shop:
         channel.add_python()
         channel.add_wheel("pillow", OLDER, self.wheel(OLDER), ["python", "libtiff"])
         channel.add("libtiff", "4.7.0", {"lib/libtiff.so.6": b"tiff"})
+        channel.add("jpeg", "9.0", {"lib/libjpeg.so": b"IJG", "include/jpeglib.h": b"9"})
+        channel.add("libjpeg-turbo", "3.1.0", {"lib/libjpeg.so": b"turbo", "include/jpeglib.h": b"62"})
         return channel
 
     def conda(self, folder: Path, *specs: str) -> Target:

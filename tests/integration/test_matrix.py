@@ -99,7 +99,7 @@ def _install_and_back(target: Target, env: Environment, shop: Shop, before: dict
             environment.require_supported(env)
         env = conda.released(env)
     environment.require_supported(env)
-    made = shop.made(f"{env.version[0]}.{env.version[1]}")
+    made = shop.made(f"{env.version[0]}.{env.version[1]}{'t' if env.free_threaded else ''}")
     install.install(made.wheel, made.verdict, env, grace=0)
     bare = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PILLOW_SIMD", "LD_PRELOAD")}
     proof = run([target.python, "-c", PROOF], cwd=Path("/"), env=bare)
