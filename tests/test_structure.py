@@ -43,6 +43,7 @@ ORDER = [
     "compiling",
     "library",
     "prebuilt",
+    "zlib_ng",
     "pillow_source",
     "headers",
     "codec_abi",

@@ -91,6 +91,29 @@ def test_new_files_and_names(ours: Path) -> None:
     assert added["PIL/libpillow_simd.so"] == hashlib.sha256(b"kernels").hexdigest()
 
 
+def test_zlib_ng_lies_beside_pil_and_is_told_of(stock: Path, tmp_path: Path) -> None:
+    sdist = {"version": "1.1.0", "filename": "zlib_ng-1.1.0.tar.gz", "sha256": "3" * 64}
+    (tmp_path / "zlib").mkdir()
+    made = wheel.repack(
+        wheel.read_official(stock),
+        provenance={**PROVENANCE, "zlib_ng": {"version": "2.3.3", "sdist": sdist}},
+        into=tmp_path / "zlib",
+        library=b"kernels",
+        loader=b"loader",
+        trace=b"",
+        march="v3",
+        zlib=b"zlib",
+    )
+    assert "-13.0.0+simd.v3.zlibng-" in made.name
+    found = contents(made)
+    assert found[wheel.ZLIB] == b"zlib"
+    bom = json.loads(found["pillow-13.0.0+simd.v3.zlibng.dist-info/sboms/simdinstall.cdx.json"])
+    [compiled] = [c for c in bom["components"] if c["name"] == "zlib-ng" and "purl" not in c]
+    assert compiled["hashes"][0]["content"] == hashlib.sha256(b"zlib").hexdigest()
+    assert compiled["pedigree"]["ancestors"][0]["version"] == "1.1.0"
+    assert compiled["bom-ref"] in bom["dependencies"][0]["dependsOn"]
+
+
 def test_a_core_compiled_from_source_takes_the_official_ones_place(stock: Path, tmp_path: Path) -> None:
     made = repack(stock, tmp_path / "rebuilt", core=b"compiled")
     after = contents(made)

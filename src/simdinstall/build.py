@@ -27,6 +27,7 @@ from simdinstall import (
     linked,
     toolchain,
     wheel,
+    zlib_ng,
 )
 from simdinstall.abi import Abi
 from simdinstall.errors import BuildError, UsageError
@@ -40,6 +41,7 @@ from simdinstall.run import run as run_command
 from simdinstall.store import FORMAT, Store, digest
 from simdinstall.tree import LeftOut, Tree
 from simdinstall.wheel import EARLIEST, Wheel
+from simdinstall.zlib_ng import ZlibNg
 
 #: The module that goes into the wheel as ``PIL/_simd.py``.
 TRACE_SOURCE = "_simd.py"
@@ -81,15 +83,17 @@ def build(
         log = _fresh_log(store, own_key)
         built = _library(plan, chosen, catalogue, store=store, log=log, run=run, progress=progress)
         core = _core(plan, log=log, run=run, progress=progress)
+        zlib = _zlib_ng(plan, store=store, log=log, run=run, progress=progress)
         progress("packing")
         wheel.repack(
             wheel.read_official(plan.sources.pillow.path),
             march=plan.march.name,
             library=built.library,
-            loader=built.loader,
+            loader=zlib.loader if zlib else built.loader,
+            zlib=zlib.library if zlib else None,
             core=core.content if core else None,
             trace=(kernels.sources_dir() / TRACE_SOURCE).read_bytes(),
-            provenance={"key": own_key, **_provenance(plan, chosen, missing, built, core)},
+            provenance={"key": own_key, **_provenance(plan, chosen, missing, built, core, zlib)},
             into=folder,
             epoch=source_date_epoch(),
         )
@@ -143,6 +147,7 @@ def key(plan: Plan, catalogue: Catalogue | None = None) -> str:
             "march": [plan.march.name, plan.march.level, plan.march.isas, plan.march.target],
             "compiler": _maker(plan),
             "rebuild": plan.rebuild and [plan.rebuild.digest, *_compiler_of(plan)],
+            "zlib_ng": plan.sources.zlib_ng and zlib_key(plan),
             "epoch": source_date_epoch(),
         }
     )
@@ -169,6 +174,54 @@ def library_key(plan: Plan, chosen: Iterable[Kernel], catalogue: Catalogue) -> s
             "march": [plan.march.name, plan.march.level, plan.march.isas, plan.march.target],
             "compiler": _maker(plan),
         }
+    )
+
+
+def zlib_key(plan: Plan) -> str:
+    """The hash of everything that the bytes of zlib-ng's library and its loader depend on."""
+    assert plan.sources.zlib_ng is not None
+    return digest(
+        {
+            "format": FORMAT,
+            "code": [_code_digest((compiling, library, linked, toolchain)), zlib_ng.code_digest()],
+            "sources": plan.sources.zlib_ng.sha256,
+            "called": zlib_ng.called(plan.abi),
+            "libc": [plan.abi.machine, plan.abi.libc, [n for n in plan.abi.needed if n.startswith("libc.")]],
+            "compiler": _compiler_of(plan),
+        }
+    )
+
+
+def _zlib_ng(plan: Plan, *, store: Store, log: Path, run: Runner, progress: Progress) -> ZlibNg | None:
+    """zlib-ng, if the plan asks for it, compiled once for every wheel that calls it alike."""
+    sdist, compiler = plan.sources.zlib_ng, plan.toolchain
+    if sdist is None:
+        return None
+    assert compiler is not None
+
+    def make(folder: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="simdinstall-zlib-") as temporary:
+            built = zlib_ng.compile_library(
+                sdist,
+                official=plan.abi,
+                toolchain=compiler,
+                scratch=Path(temporary),
+                log=log,
+                run=run,
+                progress=progress,
+            )
+        (folder / zlib_ng.LIBRARY_NAME).write_bytes(built.library)
+        (folder / "loader.so").write_bytes(built.loader)
+        told = {"version": built.version, "flags": built.flags}
+        (folder / "library.json").write_text(json.dumps(told), encoding="utf-8")
+
+    entry = store.put("zlib-ng", zlib_key(plan), make)
+    told = json.loads((entry.path / "library.json").read_text(encoding="utf-8"))
+    return ZlibNg(
+        library=(entry.path / zlib_ng.LIBRARY_NAME).read_bytes(),
+        loader=(entry.path / "loader.so").read_bytes(),
+        version=told["version"],
+        flags=tuple(told["flags"]),
     )
 
 
@@ -286,12 +339,14 @@ def _provenance(
     left_out: Iterable[LeftOut],
     built: library.Library,
     core: Core | None,
+    zlib: ZlibNg | None,
 ) -> dict[str, Any]:
     return {
         "tool": {"name": "simdinstall", "version": __version__},
         "pillow": {"release": plan.release, **_download(plan.sources.pillow)},
         "pillow_simd": _simd_download(plan),
         "core": _core_told(plan, core),
+        **_zlib_told(plan, zlib),
         "patches": [{"slug": patch.slug, "sha256": patch.sha256} for patch in plan.tree.patches],
         "march": {
             "name": plan.march.name,
@@ -331,6 +386,19 @@ def _core_told(plan: Plan, core: Core | None) -> dict[str, Any] | None:
         "sdist": _download(plan.rebuild.sdist),
         "flags": list(core.flags),
         "compiler": plan.toolchain.identity,
+    }
+
+
+def _zlib_told(plan: Plan, zlib: ZlibNg | None) -> dict[str, Any]:
+    if zlib is None or plan.sources.zlib_ng is None or plan.toolchain is None:
+        return {}
+    return {
+        "zlib_ng": {
+            "version": zlib.version,
+            "sdist": {"version": plan.sources.zlib_ng.version, **_download(plan.sources.zlib_ng)},
+            "flags": list(zlib.flags),
+            "compiler": plan.toolchain.identity,
+        }
     }
 
 

@@ -69,10 +69,11 @@ class Download:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
-    """What a build is made from: the official wheel and Pillow-SIMD's sdist."""
+    """What a build is made from: the official wheel and the sdists of Pillow-SIMD and of zlib-ng."""
 
     pillow: Download
     pillow_simd: Download | None = None
+    zlib_ng: Download | None = None
 
 
 class Fetcher:

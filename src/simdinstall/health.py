@@ -27,7 +27,7 @@ PATIENCE = 60.0
 #: The libraries that matter: ours for a name, and the names of their files.
 LIBRARIES: Mapping[str, re.Pattern[str]] = {
     "jpeg": re.compile(r"lib(turbo)?jpeg(-[0-9a-f]{8})?[.-]"),
-    "zlib": re.compile(r"libz(-ng|-[0-9a-f]{8})?\.so"),
+    "zlib": re.compile(r"lib(z(-ng|-[0-9a-f]{8})?|pillow_zlib)\.so"),
     "tiff": re.compile(r"libtiff(-[0-9a-f]{8})?\."),
     "webp": re.compile(r"libwebp(-[0-9a-f]{8})?\."),
     "openjpeg": re.compile(r"libopenjp2(-[0-9a-f]{8})?\."),
@@ -39,6 +39,7 @@ LIBRARIES: Mapping[str, re.Pattern[str]] = {
 
 _TURBO = re.compile(rb"libjpeg-turbo version (\d[\w.]*)")
 _IJG = re.compile(rb"\0(\d+[a-z]?)  \d{1,2}-[A-Z][a-z]{2}-\d{4}\0")
+_ZLIB_NG = re.compile(rb"\0 zlib-ng (\d[\w.]*)\0")
 _ZLIB = re.compile(rb"(?:de|in)flate (\d[\w.]*) Copyright")
 
 
@@ -239,7 +240,7 @@ def identify(name: str, path: Path) -> tuple[str, str]:
             return "libjpeg-turbo", found[1].decode() if found else ""
         found = _IJG.search(data)
         return "libjpeg", found[1].decode() if found else ""
-    found = _ZLIB.search(data)
+    found = _ZLIB_NG.search(data) or _ZLIB.search(data)
     return ("zlib-ng" if b"zlib-ng" in data else "zlib"), found[1].decode() if found else ""
 
 

@@ -115,6 +115,22 @@ class Status:
         return march.get("name") if isinstance(march, dict) else None
 
     @property
+    def zlib_ng(self) -> str | None:
+        """The version of the zlib-ng in the build, as its provenance says."""
+        told = (self.provenance or {}).get("zlib_ng")
+        return told.get("version") if isinstance(told, dict) else None
+
+    @property
+    def made_with(self) -> dict[str, Any]:
+        """The options of `install` that give this build again; empty where it is not ours."""
+        if not self.ours:
+            return {}
+        told = self.provenance or {}
+        wanted: dict[str, Any] = {"march": self.march, "fidelity": self.fidelity}
+        wanted |= {"rebuild": bool(told.get("core")), "zlib_ng": bool(told.get("zlib_ng"))}
+        return {name: value for name, value in wanted.items() if value}
+
+    @property
     def fidelity(self) -> str | None:
         """``exact`` or ``bounded``, as its provenance says."""
         value = (self.provenance or {}).get("fidelity")

@@ -169,6 +169,10 @@ def build_options(group: Group) -> None:
         "--rebuild",
         help="compile Pillow's own core for the level too, linked against the official wheel's libraries",
     )
+    group.flag(
+        "--zlib-ng",
+        help="compile zlib-ng and have Pillow's core use it: PNG files are read and written faster",
+    )
     index_options(group)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from simdinstall import (
     toolchain,
     tree,
     wheel,
+    zlib_ng,
 )
 from simdinstall.cpu import March
 from simdinstall.environment import Environment
@@ -87,6 +89,8 @@ def prepare(
     progress = services.progress
     if request.rebuild:
         rebuild.user_flags(os.environ)
+    if request.zlib_ng:
+        zlib_ng.require_machine(platform.machine())
     progress("looking at the CPU and the environment")
     seen = cpu.detect(run=services.run, override=request.cpu, want_name=False)
     march = cpu.resolve_march(request.march, seen)
@@ -98,6 +102,10 @@ def prepare(
     catalogue = kernels.load()
     progress("reading the official extension")
     extension_abi = _extension_abi(official, services.store, scratch)
+    zlib_sources = None
+    if request.zlib_ng:
+        zlib_ng.called(extension_abi)
+        zlib_sources = services.fetcher.sdist(zlib_ng.PROJECT, zlib_ng.RELEASE)
     libc = target.libc.split()[0]
     ready, why_compiled = _prebuilt(
         request, march, libc=libc, catalogue=catalogue, official=extension_abi, release=official.version
@@ -132,7 +140,7 @@ def prepare(
             progress=progress,
         )
     compiler = None
-    if ready is None or rebuilt is not None:
+    if ready is None or rebuilt is not None or zlib_sources is not None:
         progress("looking for a compiler")
         compiler = toolchain.find(
             _compiler(request),
@@ -147,7 +155,7 @@ def prepare(
         cpu=seen,
         environment=target,
         march=march,
-        sources=Sources(pillow=official, pillow_simd=pillow_simd),
+        sources=Sources(pillow=official, pillow_simd=pillow_simd, zlib_ng=zlib_sources),
         toolchain=compiler,
         prebuilt=ready,
         why_compiled=why_compiled,
@@ -338,6 +346,7 @@ def _lasting(verdict: Verdict) -> Mapping[str, Any]:
             }
             for row in verdict.bounded
         ],
+        **({"repacked": list(verdict.repacked)} if verdict.repacked else {}),
         "ran": sorted({f"{ran.function}: {ran.kernel} ({ran.level})" for ran in verdict.trace if ran.calls}),
         "not_verified": list(verdict.limits),
     }

@@ -40,6 +40,7 @@ class Request:
     cpu: str | None = None
     offline: bool = False
     rebuild: bool = False
+    zlib_ng: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +59,7 @@ class Plan:
     ``kernels`` are those of ``tree`` that the official extension's ABI admits;
     ``left_out`` are all others, each with its reason. The library is ``prebuilt``, or
     compiled by ``toolchain``: one of them is there. ``rebuild`` is there when Pillow's own
-    core is compiled too, and then ``toolchain`` is.
+    core is compiled too, and then ``toolchain`` is, as it is with zlib-ng among the sources.
     """
 
     cpu: Cpu
@@ -116,6 +117,7 @@ def make(
         _release_reason(request, environment, release),
         *_source_reasons(sources, kernels),
         *_rebuild_reasons(rebuild, toolchain),
+        *_zlib_reasons(sources, toolchain),
         _kernels_reason(kernels, march, cpu),
         *_library_reasons(request, toolchain, prebuilt, why_compiled),
         _flags_reason(march),
@@ -230,6 +232,20 @@ def _rebuild_reasons(rebuild: Rebuild | None, toolchain: Toolchain | None) -> tu
             + (f"; your flags: {flags}" if flags else ""),
         ),
         Reason(subject="headers", choice=rebuild.headers_from, why="their structs are compared first"),
+    )
+
+
+def _zlib_reasons(sources: Sources, toolchain: Toolchain | None) -> tuple[Reason, ...]:
+    if sources.zlib_ng is None or toolchain is None:
+        return ()
+    compiler = f"{toolchain.kind} {toolchain.version}"
+    return (
+        Reason(
+            subject="zlib",
+            choice=f"zlib-ng, compiled from {sources.zlib_ng.filename} by {compiler}",
+            why="asked for by --zlib-ng; Pillow's core alone calls it, and PNG files are packed otherwise"
+            f" than by stock; sha256 {sources.zlib_ng.sha256[:16]}…",
+        ),
     )
 
 

@@ -188,7 +188,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "kernel_library": "prebuilt" if plan.prebuilt else "compiled",
         "sources": [
             {"filename": item.filename, "sha256": item.sha256, "url": item.url}
-            for item in (plan.sources.pillow, plan.sources.pillow_simd)
+            for item in (plan.sources.pillow, plan.sources.pillow_simd, plan.sources.zlib_ng)
             if item is not None
         ],
         "kernels": [kernel.name for kernel in plan.kernels],
@@ -282,6 +282,8 @@ def fidelity_text(verdict: Verdict) -> RenderableType:
     pairs: list[tuple[str, str]] = []
     if verdict.exact:
         pairs.append(("the very same bytes", ", ".join(verdict.exact)))
+    if verdict.repacked:
+        pairs.append(("the same pixels", f"{', '.join(verdict.repacked)}; zlib-ng packs the files otherwise"))
     worst: dict[str, Graded] = {}
     for row in verdict.bounded:
         if row.operation not in worst or row.largest_difference > worst[row.operation].largest_difference:
@@ -338,6 +340,8 @@ def status_text(
     if status.ours:
         pairs.append(("made for", f"{status.march}, fidelity {status.fidelity}"))
         pairs.append(("kernels that run", _running(running) or "none on this CPU"))
+        if status.zlib_ng:
+            pairs.append(("zlib", f"zlib-ng {status.zlib_ng}, for Pillow's core alone"))
     else:
         pairs.append(("SIMD kernels", "no: this is not a build of simdinstall"))
     pairs.append(("intact", "yes" if status.intact else "no: " + ", ".join(status.damaged[:5])))
@@ -379,6 +383,7 @@ def status_json(status: Status, newest: str | None, running: Sequence[Mapping[st
         damaged=list(status.damaged),
         march=status.march,
         fidelity=status.fidelity,
+        zlib_ng=status.zlib_ng,
         kernels=[dict(row) for row in running],
         newest=newest,
         pending=status.pending,

@@ -29,6 +29,9 @@ LEVELS = ("none", "sse4", "avx2", "avx512")
 #: of Pillow-SIMD's 16-bit coefficients in RGBA (measured; FACTS of the project).
 FALLBACK_BOUND = 4
 
+#: Zlib among the features that the probe lists.
+ZLIB = "codec zlib"
+
 #: Rounding when colours were multiplied by their alpha for the comparison.
 _ALPHA_ROUNDING = 1
 
@@ -113,6 +116,11 @@ class Verdict:
         """The operations whose outcomes are the very bytes of stock, in every mode."""
         inexact = {row.operation for row in self.graded if row.grade != "exact"}
         return tuple(dict.fromkeys(row.operation for row in self.graded if row.operation not in inexact))
+
+    @property
+    def repacked(self) -> tuple[str, ...]:
+        """The operations whose pixels are stock's, in files that another zlib packed."""
+        return tuple(dict.fromkeys(row.operation for row in self.graded if row.grade == "repacked"))
 
     @property
     def bounded(self) -> tuple[Graded, ...]:
@@ -230,8 +238,10 @@ def _verify(
             return replace(empty, ok=True, limits=(limit,))
         return replace(empty, problems=(f"the built Pillow cannot be imported: {reason}",))
     wanted = stock.ask("features")
+    provenance = read_provenance(candidate.build.path) if candidate.build.path else {}
+    zlib_ng = bool(provenance.get("zlib_ng"))
     try:
-        problems = _lacking(wanted, candidate.ask("features"))
+        problems = _lacking(wanted, candidate.ask("features"), zlib_ng=zlib_ng)
     except (ProbeDied, ProbeError) as error:
         return replace(empty, problems=(f"the built Pillow cannot list its features: {_reason(error)}",))
     features_ok = not problems
@@ -239,11 +249,11 @@ def _verify(
         problems.append(f"PIL.__version__ is {candidate.hello['pil']}, stock's is {stock.hello['pil']}")
     trace = candidate.hello["trace"]
     levels, limits = _levels(trace, quick)
-    bounds = declared_bounds(read_provenance(candidate.build.path) if candidate.build.path else {})
+    bounds = declared_bounds(provenance)
     names = list(families) if families is not None else stock.ask("families")["families"]
     groups, troubles = _checks(stock, candidate, names, levels, told)
     problems += troubles
-    graded = [grade(group, bounds=bounds, fidelity=fidelity) for group in groups]
+    graded = [grade(group, bounds=bounds, fidelity=fidelity, zlib_ng=zlib_ng) for group in groups]
     ran: dict[tuple[str, str, int], int] = {}
     for served in (served for group in groups for served in group.served):
         key = served.function, served.kernel, served.level
@@ -342,8 +352,17 @@ def _levels(trace: Mapping[str, Any], quick: bool) -> tuple[tuple[int, ...], tup
     return here or (0,), limits
 
 
-def _lacking(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """What stock has and the candidate has not, or has in another version."""
+def _lacking(ours: Mapping[str, Any], theirs: Mapping[str, Any], *, zlib_ng: bool = False) -> list[str]:
+    """What stock has and the candidate has not, or has in another version.
+
+    ``zlib_ng``: the candidate brings its own, which then has to be the one that is called.
+    """
+    if zlib_ng:
+        # Asked of the library through the very slots that deflate and inflate are called through.
+        [called] = theirs["features"].get(ZLIB, [""])
+        if not called.endswith("zlib-ng"):
+            return [f"zlib-ng is in the wheel, and the core calls zlib {called or 'nowhere'}"]
+        ours = {**ours, "features": {**ours["features"], ZLIB: [called]}}
     problems = [f"lacks the {name}" for name in ours["features"] if name not in theirs["features"]]
     problems += [
         f"{name} is version {theirs['features'][name][0]}, stock's is {version}"
@@ -355,22 +374,29 @@ def _lacking(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def grade(group: Group, *, bounds: Mapping[str, float], fidelity: str = "bounded") -> Graded:
+def grade(
+    group: Group, *, bounds: Mapping[str, float], fidelity: str = "bounded", zlib_ng: bool = False
+) -> Graded:
     """One group's grade: exact, bounded by what its kernels declare together, or failed.
 
     An operation may pass through several kernels, each with a rounding of its own, so the
-    bounds of all that ran are added. Where no kernel ran, nothing may differ.
+    bounds of all that ran are added. Where no kernel ran, nothing may differ. With
+    ``zlib_ng`` deflated files may be packed otherwise, with the very same pixels: repacked.
     """
+    deflated = [m for m in group.mismatches if zlib_ng and _only_packing(m)]
+    mismatches = [m for m in group.mismatches if m not in deflated]
     kernels = {served.kernel for served in group.served if served.level > 0}
     bound = sum(bounds.get(kernel, FALLBACK_BOUND) for kernel in kernels)
     if bound and group.mode in ("RGBA", "LA"):
         bound += _ALPHA_ROUNDING
     worst = max(
-        group.mismatches,
+        mismatches,
         key=lambda m: (bool(m.difference.why), m.difference.visible, m.difference.largest),
         default=None,
     )
-    if worst is None:
+    if worst is None and deflated:
+        result, detail = "repacked", deflated[0].label
+    elif worst is None:
         result, detail = "exact", ""
     elif worst.difference.why:
         result, detail = "failed", f"{worst.label}: {worst.difference.why}"
@@ -392,6 +418,13 @@ def grade(group: Group, *, bounds: Mapping[str, float], fidelity: str = "bounded
         different=len(group.mismatches),
         detail=detail,
     )
+
+
+def _only_packing(mismatch: Mismatch) -> bool:
+    """Whether two deflated files hold the same pixels, as stock's own decoder sees them."""
+    found = mismatch.difference
+    same = not found.why and found.largest == 0 and found.share == 0
+    return same and mismatch.label.startswith(("save PNG", "save ICO"))
 
 
 def _largest_share(mismatches: Iterable[Mismatch]) -> float:

@@ -39,6 +39,7 @@ SCHEMA = 1
 STOCK = "PIL/_imaging_stock.so"
 LIBRARY = "PIL/libpillow_simd.so"
 TRACE = "PIL/_simd.py"
+ZLIB = "PIL/libpillow_zlib.so"
 
 _EXTENSION = re.compile(r"PIL/_imaging\.[\w.-]*so")
 
@@ -140,10 +141,10 @@ def extension(path: Path) -> tuple[str, bytes]:
         raise _unfit(path, str(error)) from error
 
 
-def local_version(release: str, march: str, *, rebuilt: bool = False) -> str:
-    """``13.0.0+simd.v3``, or ``13.0.0+simd.v3.rebuilt``; a march's name becomes a label of PEP 440."""
+def local_version(release: str, march: str, *, rebuilt: bool = False, zlib_ng: bool = False) -> str:
+    """``13.0.0+simd.v3``, ``13.0.0+simd.v3.rebuilt.zlibng``; a march's name becomes a label of PEP 440."""
     label = re.sub(r"[^a-z0-9]+", ".", march.lower()).strip(".")
-    return f"{release}+simd.{label}{'.rebuilt' if rebuilt else ''}"
+    return f"{release}+simd.{label}{'.rebuilt' if rebuilt else ''}{'.zlibng' if zlib_ng else ''}"
 
 
 def repack(
@@ -156,15 +157,17 @@ def repack(
     provenance: Mapping[str, Any],
     into: Path,
     core: bytes | None = None,
+    zlib: bytes | None = None,
     epoch: int = EARLIEST,
 ) -> Path:
     """Write the wheel into a folder and return its path.
 
     ``provenance`` is completed with the hashes of the official files and with the files
-    that are new. ``core`` takes the place of the official extension. ``epoch`` is the time
+    that are new. ``core`` takes the place of the official extension; ``zlib`` is a library
+    that ``loader`` names, for the core to use. ``epoch`` is the time
     of all files, in seconds since 1970. The same arguments give the same bytes.
     """
-    version = local_version(official.version, march, rebuilt=core is not None)
+    version = local_version(official.version, march, rebuilt=core is not None, zlib_ng=zlib is not None)
     dist_info = f"{official.dist_info.split('-')[0]}-{version}.dist-info"
 
     def renamed(name: str) -> str:
@@ -185,11 +188,14 @@ def repack(
     add(LIBRARY, library, 0o755)
     if core is not None:
         add(STOCK, core, 0o755)
+    if zlib is not None:
+        add(ZLIB, zlib, 0o755)
     add(TRACE, trace)
     add(f"{dist_info}/METADATA", _metadata(official, version))
     add(f"{dist_info}/WHEEL", _wheel_file(official))
     added = {official.extension: loader, LIBRARY: library, TRACE: trace}
     added |= {} if core is None else {STOCK: core}
+    added |= {} if zlib is None else {ZLIB: zlib}
     complete = {
         "schema": SCHEMA,
         **provenance,
@@ -352,6 +358,22 @@ def _sbom(provenance: Mapping[str, Any]) -> dict[str, Any]:
             + (", ".join(f"{p['slug']} {p['sha256']}" for p in provenance.get("patches", ())) or "none"),
         },
     }
+    components, dependencies = [*sources, kernels], [sources[0]["bom-ref"], library]
+    zlib = provenance.get("zlib_ng")
+    if zlib:
+        sdist = _component("zlib-ng", zlib["sdist"]["version"], zlib["sdist"])
+        compiled = {
+            "type": "library",
+            "bom-ref": f"{product}#{ZLIB}",
+            "name": "zlib-ng",
+            "version": zlib["version"],
+            "description": "zlib for Pillow's core",
+            "licenses": [{"license": {"id": "Zlib"}}],
+            "hashes": [{"alg": "SHA-256", "content": provenance["added"][ZLIB]}],
+            "pedigree": {"ancestors": [{key: sdist[key] for key in ("type", "name", "version", "purl")}]},
+        }
+        components += [sdist, compiled]
+        dependencies.append(compiled["bom-ref"])
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
@@ -367,9 +389,9 @@ def _sbom(provenance: Mapping[str, Any]) -> dict[str, Any]:
                 "purl": product.replace("+", "%2B"),
             },
         },
-        "components": [*sources, kernels],
+        "components": components,
         "dependencies": [
-            {"ref": product, "dependsOn": [sources[0]["bom-ref"], library]},
+            {"ref": product, "dependsOn": dependencies},
             {"ref": library, "dependsOn": [source["bom-ref"] for source in sources[1:]]},
         ],
     }

@@ -108,8 +108,6 @@ def _installing(arguments: Namespace, found: doctor.Facts) -> Namespace:
     """The arguments of the installation that mends: as it was built before, else as by default."""
     from simdinstall.commands.install import install_arguments
 
-    status = found.status
-    kept = {"march": status.march, "fidelity": status.fidelity} if status.ours else {}
     return install_arguments(
         os.environ,
         python=arguments.python,
@@ -117,7 +115,7 @@ def _installing(arguments: Namespace, found: doctor.Facts) -> Namespace:
         yes=True,
         json=arguments.json,
         verbose=arguments.verbose,
-        **{name: value for name, value in kept.items() if value},
+        **found.status.made_with,
     )
 
 

@@ -82,6 +82,7 @@ def build_request(arguments: Namespace) -> Request:
         cpu=arguments.cpu,
         offline=arguments.offline,
         rebuild=arguments.rebuild,
+        zlib_ng=arguments.zlib_ng,
     )
 
 

@@ -120,12 +120,11 @@ def _upgrade(arguments: Namespace, output: Output) -> int:
             os.environ,
             python=arguments.python,
             pillow=newest,
-            march=status.march or "auto",
-            fidelity=status.fidelity or "exact",
             offline=arguments.offline,
             yes=arguments.yes,
             json=arguments.json,
             verbose=arguments.verbose,
+            **status.made_with,
         ),
         output,
     )

@@ -117,16 +117,30 @@ def set_memory(mebibytes: int) -> None:
         setter(max(0, mebibytes) << 20)
 
 
+def zlib_ng() -> str:
+    """The version of zlib-ng that the core calls; empty when it calls the system's zlib."""
+    path = Path(__file__).with_name("libpillow_zlib.so")
+    if not path.exists():
+        return ""
+    _library()
+    ask = ctypes.CDLL(str(path)).pillow_simd_zlib_ng
+    ask.restype = ctypes.c_char_p
+    text: bytes = ask()
+    return text.decode()
+
+
 def main() -> None:
     """Print what serves what here."""
     if "--json" in sys.argv[1:]:
         rows = [entry._asdict() for entry in usable()]
         report = {"schema": "pillow-simd/1", "build": build(), "level": level(), "functions": rows}
-        print(json.dumps(report | {"memory": memory()._asdict()}))
+        print(json.dumps(report | {"memory": memory()._asdict(), "zlib_ng": zlib_ng()}))
         return
     print(build())
     print(f"level in use: {level()}")
     print(f"memory kept between images: at most {memory().limit >> 20} MiB")
+    if zlib_ng():
+        print(f"zlib in use: zlib-ng {zlib_ng()}")
     for entry in usable():
         print(f"  {entry.function:28} {entry.kernel} ({entry.level})")
 
