@@ -238,7 +238,7 @@ def pack(owner: Distribution, folder: Path) -> Path:
     added = {f"{info}/{name}" for name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")}
     files: dict[str, bytes] = {}
     for row in read_record(owner):
-        if row.path.endswith(".pyc") or row.path.startswith(("../", "/")) or row.path in added:
+        if "__pycache__/" in row.path or row.path.startswith(("../", "/")) or row.path in added:
             continue
         try:
             data = (owner.site / row.path).read_bytes()
