@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import small_pillow
 from simdinstall import _examine, health
 from simdinstall.environment import Environment, inspect
-from simdinstall.run import CommandFailed, Completed
+from simdinstall.run import CommandFailed, Completed, run
 
 
 @pytest.fixture
@@ -52,6 +53,37 @@ def test_a_pil_that_kills_the_process(site: Path) -> None:
     # What was found before is not lost.
     assert found.torch is not None
     assert (found.torch.version, found.torch.cuda) == ("2.9.0+cu128", "12.8")
+
+
+#: As in the wheels of PyTorch 2.9.
+TORCH = """\
+from typing import Optional
+
+__all__ = ['__version__', 'debug', 'cuda', 'git_version', 'hip', 'rocm', 'xpu']
+__version__ = '2.9.1+cu128'
+debug = False
+cuda: Optional[str] = '12.8'
+git_version = '5811a8d7da873dd699ff6687092c225caffcf1bb'
+hip: Optional[str] = None
+rocm: Optional[str] = None
+xpu: Optional[str] = None
+"""
+
+#: What the driver's libcuda.so.1 answers when it is for CUDA 12.2.
+DRIVER = "int cuDriverGetVersion(int *version) { *version = 12020; return 0; }\n"
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc to make a driver with")
+def test_the_driver_is_asked_for_its_cuda(site: Path, tmp_path: Path) -> None:
+    """No driver is here: a library of its name, with its one function, stands for it."""
+    small_pillow.install(site)
+    (site / "torch").mkdir()
+    (site / "torch" / "__init__.py").write_text("raise SystemExit('imported')\n")
+    (site / "torch" / "version.py").write_text(TORCH)
+    (tmp_path / "driver.c").write_text(DRIVER)
+    run(["gcc", "-shared", "-fPIC", tmp_path / "driver.c", "-o", tmp_path / "libcuda.so.1"])
+    found = health.examine(look(site), environ={"LD_LIBRARY_PATH": str(tmp_path)})
+    assert found.torch == health.Torch(version="2.9.1+cu128", cuda="12.8", hip=None, driver="12.2")
 
 
 def test_what_the_caller_has_set_for_python_does_not_count(site: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 import zipfile
 from dataclasses import replace
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import small_pillow
-from simdinstall import dockerfile, hold
+from simdinstall import cli, dockerfile, hold
 from simdinstall.distributions import find
 from simdinstall.environment import Environment, inspect
 from simdinstall.errors import InstallError, TargetError, UsageError
@@ -134,3 +135,8 @@ def test_dockerfile() -> None:
     assert text.count("FROM python:3.13-slim") == 2
     assert "--march portable --pillow 13.0.0 -o /wheels" in text
     assert "--pillow" not in dockerfile.lines(image="i", march="v3", release=None, requirement="x")
+    commands = [part.split("simdinstall ", 1)[1] for part in text.splitlines() if "bin/simdinstall " in part]
+    assert commands
+    for command in commands:
+        given = cli.parse(shlex.split(command), {})
+        assert (given.command, given.march, str(given.output)) == ("wheel", "portable", "/wheels")

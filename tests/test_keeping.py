@@ -55,6 +55,25 @@ def test_doctor_asks_for_a_cpu_that_is_one(site: Path, variables: dict[str, str]
     assert simdinstall(*words, variables=variables).returncode == 3
 
 
+def test_doctor_says_whether_another_machine_could_run_it(
+    site: Path, variables: dict[str, str], tmp_path: Path
+) -> None:
+    """The build names the flags that it was compiled with; the files are what `cpu --json` prints."""
+    flags = b"GNU C17 14.2.1 -mavx2 -mtune=generic -march=x86-64 -O3\0"
+    core = f"PIL/_imaging{small_pillow.SUFFIX}"
+    files = small_pillow.files("13.0.0")
+    small_pillow.install(site, version="13.0.0", content={**files, core: files[core] + flags})
+    paths = []
+    for name, level in (("old", "x86-64-v2"), ("new", "x86-64-v4")):
+        seen = simdinstall("cpu", "--json", "--cpu", level, variables=variables)
+        paths.append(tmp_path / f"{name}.json")
+        paths[-1].write_text(seen.stdout)
+    words = [word for path in paths for word in ("--cpu", path)]
+    done = simdinstall("doctor", "--json", *words, "--python", site.parents[2], variables=variables)
+    found = [f for f in json.loads(done.stdout)["findings"] if f["code"] == "cpu-other"]
+    assert [finding["what"] for finding in found] == ["this build cannot run on old"]
+
+
 def test_report(site: Path, variables: dict[str, str]) -> None:
     small_pillow.install(site)
     index = {"PIP_EXTRA_INDEX_URL": "https://me:secret@index.example/"}

@@ -12,6 +12,8 @@ import os
 import re
 import shutil
 import stat
+import tarfile
+import zipfile
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -20,12 +22,40 @@ from uv import find_uv_bin
 import simdinstall
 from simdinstall.run import Completed, run
 
-PACKAGES = "python3,python3-venv,python3-pip,python3-pil,ca-certificates"
+PACKAGES = "python3,python3-venv,python3-pip,python3-pil,ca-certificates,rpm,pacman-package-manager"
 ROOT, NEWCOMER = "0:0", "1000:1000"
 HOMES = {ROOT: "/root", NEWCOMER: "/home/newcomer"}
 
 #: Where a Pillow, or a record of one, may be.
 WATCHED = ("usr/lib/python3", "usr/lib/python3.*", "usr/local", "home", "root", "var/lib/dpkg")
+
+SPEC = """\
+%global debug_package %{{nil}}
+%global __os_install_post %{{nil}}
+Name: python3-pillow
+Version: 12.3.0
+Release: 1
+Summary: Pillow
+License: MIT
+AutoReqProv: no
+%description
+Pillow
+%install
+cp -a /mnt/package/. %{{buildroot}}
+%files
+/{site}/*
+"""
+
+PKGINFO = """\
+pkgname = python-pillow
+pkgbase = python-pillow
+pkgver = 12.3.0-1
+pkgdesc = Pillow
+arch = any
+license = MIT
+size = 1
+"""
+PACMAN = ("--noconfirm", "--nodeps", "--nodeps", "--config", "/mnt/pacman.conf")
 
 ENTER = (
     'mount -t proc proc "$1/proc" && mount --rbind /dev "$1/dev" && root=$1 user=$2 && shift 2'
@@ -43,14 +73,14 @@ def mirror() -> str:
 
 def make(folder: Path, suite: str) -> Path:
     """A system of a suite: about a minute, the first time."""
-    system = folder / suite
-    if not (folder / f"{suite}.made").exists():
+    system, mark = folder / suite, folder / f"{suite}.made"
+    if not (mark.exists() and mark.read_text() == PACKAGES):
         shutil.rmtree(system, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         words = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, system, mirror())
         run(words, timeout=900)
         run(["chroot", system, "useradd", "-m", "-u", "1000", "newcomer"])
-        (folder / f"{suite}.made").touch()
+        mark.write_text(PACKAGES)
     return system
 
 
@@ -102,6 +132,36 @@ class System:
         more = ("--break-system-packages", "--no-index", "--no-deps", "--root-user-action=ignore")
         more += ("--ignore-installed",)
         return self.run("python3", "-m", "pip", "install", "-q", *more, *words, user=user)
+
+    def package(self, manager: str, wheel: Path) -> None:
+        """Have another system's package manager install a Pillow for everybody, as a package of its own."""
+        site = f"usr/local/lib/{self.library.name}/dist-packages"
+        laid = self.root / "mnt/package"
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(laid / site)
+        (info,) = (laid / site).glob("*.dist-info")
+        (info / "INSTALLER").write_text(f"{manager}\n")
+        if manager == "rpm":
+            self.write("pillow.spec", SPEC.format(site=site).encode())
+            self.run("rpmbuild", "-bb", "--quiet", "--define", "_topdir /mnt/rpmbuild", "/mnt/pillow.spec")
+            (made,) = self.root.glob("mnt/rpmbuild/RPMS/*/*.rpm")
+            self.run("rpm", "--install", "--nodeps", f"/{made.relative_to(self.root)}")
+        else:
+            made = self.root / "mnt/python-pillow-12.3.0-1-any.pkg.tar.gz"
+            (laid / ".PKGINFO").write_text(PKGINFO)
+            with tarfile.open(made, "w:gz", compresslevel=1) as archive:
+                archive.add(laid / ".PKGINFO", ".PKGINFO")
+                archive.add(laid / "usr", "usr")
+            self.write("pacman.conf", b"[options]\nArchitecture = auto\nLocalFileSigLevel = Never\n")
+            self.run("pacman", *PACMAN, "--upgrade", f"/{made.relative_to(self.root)}")
+        shutil.rmtree(laid)
+
+    def remove_package(self, manager: str) -> None:
+        """Take back what :meth:`package` did."""
+        if manager == "rpm":
+            self.run("rpm", "--erase", "--nodeps", "python3-pillow")
+        else:
+            self.run("pacman", *PACMAN, "--remove", "python-pillow")
 
     def write(self, name: str, data: bytes) -> str:
         """Put a file into /mnt; its path inside."""

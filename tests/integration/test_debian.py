@@ -187,3 +187,20 @@ def test_dpkgs_where_nothing_is_managed(free: System, user: str) -> None:
     assert refused.returncode == 4
     assert "belongs to the package manager" in refused.output
     assert free.snapshot() == before
+
+
+@pytest.mark.parametrize("manager", ["rpm", "pacman"])
+def test_other_package_managers(free: System, shop: Shop, manager: str) -> None:
+    """rpm and pacman themselves, with databases of their own, beside dpkg."""
+    free.package(manager, shop.wheel(OLDER, free.series))
+    before = free.snapshot()
+    name = {"rpm": "python3-pillow", "pacman": "python-pillow"}[manager]
+    for user in (ROOT, NEWCOMER):
+        document = doctor(free, "/usr/bin/python3", user)
+        assert document["state"] == "system-package"
+        assert f"{manager} ({name})" in codes(document)["system-package"]["what"]
+        refused = free.simdinstall("--offline", "--yes", "--python", "/usr/bin/python3", user=user)
+        assert refused.returncode == 4
+        assert "belongs to the package manager" in refused.output
+    assert free.snapshot() == before
+    free.remove_package(manager)

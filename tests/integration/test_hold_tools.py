@@ -104,6 +104,21 @@ def test_pip(shell: Shell) -> None:
     assert json.loads(amiss.stdout)["amiss"].startswith("pillow 13.0.1 is there")
 
 
+def test_what_is_held_goes_with_the_build(shell: Shell) -> None:
+    """Or pip could install nothing that needs a Pillow any more."""
+    shell.uv("venv", "-q", shell.prefix)
+    shell.uv("pip", "install", "-q", "--python", shell.python, "pillow==13.0.0")
+    shell.accelerate()
+    install.install(our_wheel(shell.folder / "w", "13.0.1"), GOOD, look(shell.site), grace=0)
+    shell.simdinstall("hold")
+    shell.simdinstall("rollback", "--yes")
+    assert OURS in (shell.prefix / "simdinstall-constraints.txt").read_text()
+    said = shell.simdinstall("rollback", "--to", "original", "--yes")
+    assert "no longer told to hold" in said.stdout
+    assert not (shell.prefix / "pip.conf").exists()
+    assert shell.version() == "13.0.0"
+
+
 def test_uv(shell: Shell) -> None:
     shell.uv("sync", "-q")
     assert shell.version() == "13.0.1"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cells import CELLS, Cell, table
@@ -115,6 +117,35 @@ def _install_and_back(target: Target, env: Environment, shop: Shop, before: dict
         inside = any(path == name or path.startswith(name + "/") for name in planned)
         assert inside or after.get(path) == content, f"{path} is not part of the plan"
     install.rollback(now, force=True)
+    assert snapshot(target) == before
+
+
+#: One of each kind of damage that `doctor --fix` mends.
+FIXED = (
+    "simd over stock",
+    "namespace",
+    "core of another release",
+    "library cut short",
+    "ours damaged",
+)
+
+
+@pytest.mark.parametrize("cell", [c for c in CELLS if c.name in FIXED], ids=lambda cell: cell.name)
+def test_doctor_fixes_it_and_rollback_brings_it_back(cell: Cell, shop: Shop, tmp_path: Path) -> None:
+    """The commands themselves; what they build is verified already, by the same Python."""
+    shop.made()
+    target = cell.make(shop, tmp_path)
+    before = snapshot(target)
+
+    def simdinstall(*words: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", "simdinstall", *words, "--yes", "--json", "--python", target.python]
+        document: dict[str, Any] = json.loads(run(command, check=False, timeout=300).stdout)
+        return document
+
+    document = simdinstall("doctor", "--fix", "--offline")
+    assert (document["exit_code"], document["ours"], document["intact"]) == (0, True, True), document
+    assert set(cell.says) <= {finding["code"] for finding in document["fixed"]}
+    simdinstall("rollback")
     assert snapshot(target) == before
 
 

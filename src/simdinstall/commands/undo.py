@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from simdinstall import (
     environment,
+    hold,
     install,
     report,
 )
@@ -17,6 +18,7 @@ from simdinstall.commands.frame import (
     settled_target,
     tell_recovery,
 )
+from simdinstall.environment import Environment
 from simdinstall.options import (
     Group,
     ask_options,
@@ -45,14 +47,27 @@ def _rollback(arguments: Namespace, output: Output) -> int:
     tell_recovery(recovery)
     returning = install.what_returns(target, to=arguments.to)
     present = install.status(target).version or "nothing"
+    held = hold.is_held(target, present)
     if not agreed(arguments, f"Bring back {returning} in the place of {present}?"):
         output.show("nothing was changed")
         return 0
     with TerminalProgress(stderr_console()) as progress:
         transaction = install.rollback(target, to=arguments.to, force=arguments.force, progress=progress)
     output.show(f"{transaction.after} is back in {transaction.site}, in the place of {transaction.before}")
+    if held:
+        output.show(_hold_again(target))
     output.give(report.document("rollback", transaction=report.transaction_json(transaction)))
     return 0
+
+
+def _hold_again(target: Environment) -> str:
+    """Have pip hold what is there now, or nothing; what was held is gone and could not be installed again."""
+    now = install.status(environment.inspect(target.python))
+    if now.ours and now.version:
+        hold.hold_environment(target, now.version)
+        return f"pip is told to hold {now.version} now"
+    hold.release(target.prefix)
+    return "pip is no longer told to hold a build of simdinstall"
 
 
 def _history_options(group: Group) -> None:
