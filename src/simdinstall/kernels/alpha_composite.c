@@ -94,10 +94,23 @@ composite(vec below, vec above) {
     return v_or(even, v_shl16(odd, 8));
 }
 
+/* Vectors that are done before more memory is asked for: a cache line. */
+#define VECTORS (VEC_BYTES < 64 ? 64 / VEC_BYTES : 1)
+
 static void
 composite_row(uint8_t *out, const uint8_t *below, const uint8_t *above, int pixels) {
-    int x = 0;
+    int x = 0, i;
 
+    for (; x <= pixels - VECTORS * VEC_PIXELS; x += VECTORS * VEC_PIXELS) {
+        size_t at = (size_t)x * 4;
+
+        for (i = 0; i < VECTORS; i++, at += VEC_BYTES) {
+            v_store(out + at, composite(v_load(below + at), v_load(above + at)));
+        }
+        fetch_to_read(below + x * 4, 64);
+        fetch_to_read(above + x * 4, 64);
+        fetch_to_write(out + x * 4, 64);
+    }
     for (; x <= pixels - VEC_PIXELS; x += VEC_PIXELS) {
         v_store(out + x * 4, composite(v_load(below + x * 4), v_load(above + x * 4)));
     }

@@ -288,7 +288,7 @@ convert_rows(Imaging out, Imaging in, int number) {
         for (; x <= pixels - 8; x += 8) {                                            \
             uint64_t eight;                                                          \
             memcpy(&eight, in + x, 8);                                               \
-            __builtin_prefetch((const char *)(out + x) + AHEAD, 1);                  \
+            __builtin_prefetch((const char *)(out + x) + FETCH_AHEAD, 1);                  \
             for (i = 0; i < 8; i++) {                                                \
                 out[x + i] = table[eight >> 8 * i & 255];                            \
             }                                                                        \

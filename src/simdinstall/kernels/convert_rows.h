@@ -67,13 +67,6 @@ store_step(uint8_t *out, const vec *v, int to, int vectors) {
 }
 
 /*
- * Cache lines are asked for this many bytes ahead, those to be written as well, which the
- * CPU hardly does by itself. Without it conversions that do little else than moving
- * memory take a third longer.
- */
-#define AHEAD 2048
-
-/*
  * `pixels` must be enough for a step, and `in` and `out` must not overlap: a row whose
  * length is no multiple of the step ends in one that reaches back into the one before.
  * Without an arrangement the pixels stay as the operation has left them.
@@ -86,7 +79,7 @@ convert_row(
     const struct arrangement how = arrangement ? *arrangement : (struct arrangement){0, 0, 0};
     const int step = vectors * VEC_PIXELS, last = pixels - step;
     vec v[STEP_VECTORS_MAX];
-    int x, i;
+    int x;
 
     for (x = 0;; x = x + step < last ? x + step : last) {
         const uint8_t *source = in + (size_t)x * from;
@@ -101,12 +94,8 @@ convert_row(
         if (x == last) {
             return;
         }
-        for (i = 0; i < step * from; i += 64) {
-            __builtin_prefetch(source + AHEAD + i, 0);
-        }
-        for (i = 0; i < step * to; i += 64) {
-            __builtin_prefetch(target + AHEAD + i, 1);
-        }
+        fetch_to_read(source, step * from);
+        fetch_to_write(target, step * to);
     }
 }
 

@@ -44,6 +44,10 @@ reverse_row(uint8_t *out, const uint8_t *in, int bytes, vec order) {
     }
     for (i = 0; i < last; i += VEC_BYTES) {
         v_store(out + last - i, reversed(v_load(in + i), order));
+        if (i % 64 == 0) {
+            fetch_to_read(in + i, 64);
+            __builtin_prefetch(out + last - i - FETCH_AHEAD, 1);
+        }
     }
     /* The last vector may do some pixels once more. */
     v_store(out, reversed(v_load(in + last), order));

@@ -46,6 +46,33 @@ typedef __m512d vecd;
 /* Shift counts must reach the intrinsics as constants. */
 #define LANES_INLINE static inline __attribute__((always_inline))
 
+/*
+ * Cache lines are asked for this many bytes ahead in rows that are read or written from end to
+ * end, those to be written as well: the CPU itself looks no further than the page that a row
+ * is in, and hardly ahead of what is written. What does little else than moving memory takes
+ * up to a third longer without it. Asking beyond an image does no harm.
+ */
+#define FETCH_AHEAD 2048
+
+/* The cache lines that `bytes` bytes from p on will have as many lines later. */
+LANES_INLINE void
+fetch_to_read(const void *p, int bytes) {
+    int i;
+
+    for (i = 0; i < bytes; i += 64) {
+        __builtin_prefetch((const char *)p + FETCH_AHEAD + i, 0);
+    }
+}
+
+LANES_INLINE void
+fetch_to_write(const void *p, int bytes) {
+    int i;
+
+    for (i = 0; i < bytes; i += 64) {
+        __builtin_prefetch((const char *)p + FETCH_AHEAD + i, 1);
+    }
+}
+
 /* Size of a vector, and how many 4-byte pixels fit into one. */
 #define VEC_BYTES ((int)sizeof(vec))
 #define VEC_PIXELS (VEC_BYTES / 4)
