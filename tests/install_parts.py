@@ -18,7 +18,7 @@ from simdinstall.environment import Environment, inspect
 from simdinstall.exchange import digest
 from simdinstall.journal import STATE
 from simdinstall.run import Completed, Runner, run
-from simdinstall.verify import Verdict
+from simdinstall.verdict import Verdict
 from simdinstall.wheel import Wheel
 
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"

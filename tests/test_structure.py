@@ -56,6 +56,7 @@ ORDER = [
     "samples",
     "measure",
     "checks",
+    "verdict",
     "verify",
     "exchange",
     "journal",

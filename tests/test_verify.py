@@ -14,7 +14,8 @@ import builds
 from simdinstall.checks import Group, Mismatch
 from simdinstall.errors import VerifyError
 from simdinstall.measure import Difference, Served
-from simdinstall.verify import Verdict, declared_bounds, grade, read_provenance, verify
+from simdinstall.verdict import Verdict, declared_bounds
+from simdinstall.verify import grade, read_provenance, verify
 
 PYTHON = Path(sys.executable)
 QUICK = ("resize", "bands")

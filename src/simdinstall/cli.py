@@ -14,8 +14,6 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 
-import shtab
-
 from simdinstall import __version__
 from simdinstall.commands.frame import Command, Output
 from simdinstall.errors import EXIT_CODES, SimdinstallError, UsageError
@@ -68,7 +66,7 @@ def _load(module: str) -> tuple[Command, ...]:
 
 
 def build_parser(
-    environ: Mapping[str, str], commands: Sequence[Command] | None = None
+    environ: Mapping[str, str], commands: Sequence[Command] | None = None, *, completing: bool = False
 ) -> argparse.ArgumentParser:
     """A parser for these commands, or for all. Raises UsageError for a wrong ``SIMDINSTALL_…`` variable."""
     codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
@@ -80,12 +78,16 @@ def build_parser(
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"simdinstall {__version__}")
-    _add(parser, all_commands() if commands is None else commands, environ, "command")
+    _add(parser, all_commands() if commands is None else commands, environ, "command", completing)
     return parser
 
 
 def _add(
-    parser: argparse.ArgumentParser, commands: Sequence[Command], environ: Mapping[str, str], dest: str
+    parser: argparse.ArgumentParser,
+    commands: Sequence[Command],
+    environ: Mapping[str, str],
+    dest: str,
+    completing: bool,
 ) -> None:
     choices = parser.add_subparsers(dest=dest, metavar="COMMAND", parser_class=Parser, required=True)
     for command in commands:
@@ -93,9 +95,9 @@ def _add(
             command.name, help=command.summary, description=command.summary, allow_abbrev=False
         )
         if command.children:
-            _add(child, command.children, environ, f"{command.name}_command")
+            _add(child, command.children, environ, f"{command.name}_command", completing)
         elif command.set_up is not None:
-            command.set_up(Group(child, environ))
+            command.set_up(Group(child, environ, completing=completing))
             child.set_defaults(run=command.run)
 
 
@@ -120,11 +122,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Namespace:
 
 
 def _completion_options(group: Group) -> None:
+    import shtab  # Late: every other command does without.
+
     group.positional("shell", choices=shtab.SUPPORTED_SHELLS, help="for which shell")
 
 
 def _completion(arguments: Namespace, output: Output) -> int:
-    print(shtab.complete(build_parser({}), arguments.shell))
+    import shtab
+
+    print(shtab.complete(build_parser({}, completing=True), arguments.shell))
     return 0
 
 

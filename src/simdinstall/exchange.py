@@ -21,7 +21,7 @@ import os
 import platform
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -101,11 +101,12 @@ def inode(path: Path) -> int | None:
         return None
 
 
-def digest(path: Path, *, bytecode: bool = False) -> str | None:
+def digest(path: Path, *, bytecode: bool = False, known: Mapping[Path, bytes] | None = None) -> str | None:
     """SHA-256 over names, kinds, permissions, contents and link texts below ``path``.
 
     ``None`` when nothing is there. ``__pycache__`` counts only with ``bytecode``:
-    any process that imports may add to it. Owners and times do not count.
+    any process that imports may add to it. Owners and times do not count. ``known`` are
+    SHA-256 of files that need not be read again.
     """
     if not os.path.lexists(path):
         return None
@@ -117,6 +118,8 @@ def digest(path: Path, *, bytecode: bool = False) -> str | None:
         total.update(f"{name}\0{stat.S_IFMT(status.st_mode):o} {stat.S_IMODE(status.st_mode):o}\0".encode())
         if stat.S_ISLNK(status.st_mode):
             total.update(os.fsencode(entry.readlink()))
+        elif known is not None and entry in known:
+            total.update(known[entry])
         elif stat.S_ISREG(status.st_mode):
             with entry.open("rb") as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())

@@ -33,7 +33,7 @@ from packaging.version import InvalidVersion, Version
 
 from simdinstall import archive, listing
 from simdinstall.errors import FetchError, NoSpaceError, UsageError
-from simdinstall.indexes import Indexes, read, redact
+from simdinstall.indexes import LISTING_LIFETIME, Indexes, read, redact
 from simdinstall.listing import Listed, Page
 from simdinstall.progress import Progress, silent
 
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from simdinstall.transfer import Session
 
 SCHEMA = 1
-
-#: For how long, in seconds, what an index listed is believed without asking again.
-LISTING_LIFETIME = 600.0
 
 # zig 0.15 unpacks to about 350 MB in 20 000 files.
 _ZIG_LIMIT = 1024 * 1024 * 1024

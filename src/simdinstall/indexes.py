@@ -20,6 +20,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 PYPI = "https://pypi.org/simple/"
 
+#: For how long, in seconds, what an index listed is believed without asking again.
+LISTING_LIFETIME = 600.0
+
 _TRUE = frozenset({"1", "y", "yes", "t", "true", "on"})
 _REDACTED = frozenset({"index_urls", "find_links", "proxy"})
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from simdinstall import journal as records
 from simdinstall.distributions import Distribution, find, wrong_hashes
@@ -26,7 +26,7 @@ from simdinstall.exchange import Rename, digest, remove, rename
 from simdinstall.journal import Entry, Place
 from simdinstall.progress import Progress, silent
 from simdinstall.run import Runner, run
-from simdinstall.staging import try_import, unpack
+from simdinstall.staging import known_digests, try_import, unpack
 from simdinstall.transaction import (
     GRACE,
     Checkpoint,
@@ -42,9 +42,9 @@ from simdinstall.transaction import (
     put_back,
     settle,
 )
+from simdinstall.verdict import Verdict
 
 if TYPE_CHECKING:
-    from simdinstall.verify import Verdict
     from simdinstall.wheel import Wheel
 
 #: What unpacking and byte code need, as a multiple of the wheel's unpacked size.
@@ -137,9 +137,22 @@ class Status:
         return value if isinstance(value, str) else None
 
 
+class Trial(Protocol):
+    """A proof that the build gives itself, beside the environment, before anything is touched."""
+
+    @property
+    def program(self) -> Path:
+        """A Python file whose function ``trial()`` the target's Python calls after the import."""
+        ...
+
+    def judge(self, answer: Mapping[str, Any]) -> Verdict:
+        """What that function gave, as a verdict."""
+        ...
+
+
 def install(
     wheel: Wheel,
-    verdict: Verdict,
+    proof: Verdict | Trial,
     env: Environment,
     *,
     run: Runner = run,
@@ -150,13 +163,14 @@ def install(
 ) -> Transaction:
     """Put a verified wheel in the place of whatever Pillow is in ``env.site``.
 
+    ``proof``: the verdict on it, or what has yet to give one.
     ``grace``: seconds that imports under way get to end when the release changes.
     ``checkpoint`` is called with a name between steps, for tests. Raises
     :class:`VerifyError` for a wheel that was not verified, :class:`TargetError`,
     :class:`BusyError`, :class:`StateError` and :class:`NoSpaceError` before anything is
     touched, :class:`InstallError` when everything was put back.
     """
-    if not verdict.ok:
+    if isinstance(proof, Verdict) and not proof.ok:
         raise VerifyError(f"{wheel.path.name} was not verified", hint="nothing was changed")
     with wheel.path.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != wheel.sha256:
@@ -179,8 +193,8 @@ def install(
         plugins = [owner for owner in env.owners if owner.in_target and not owner.conflicts]
         carried = carry_over(place, staged, plugins)
 
-        def check(staged: Path | None) -> None:
-            try_import(
+        def check(staged: Path | None, program: Path | None = None) -> Mapping[str, Any]:
+            return try_import(
                 env.python,
                 staged=staged,
                 user=env.scope == "user",
@@ -188,10 +202,19 @@ def install(
                 site=place.site,
                 release=wheel.release,
                 version=wheel.version,
+                program=program,
             )
 
+        def in_place() -> None:
+            check(None)
+
         progress("importing it beside the environment")
-        check(staged)
+        if isinstance(proof, Verdict):
+            verdict = proof
+            check(staged)
+        else:
+            verdict = proof.judge(check(staged, proof.program))
+            verdict.require_ok()
         checkpoint("tried")
         going = leaving(place, env.replaced, env.leftovers)
         swap = plan(
@@ -202,6 +225,7 @@ def install(
             waiting=root,
             out=out,
             leaving=going,
+            known=known_digests(staged),
         )
         checkpoint("planned")
         entry = Entry(
@@ -223,7 +247,7 @@ def install(
             place,
             entry,
             swap,
-            check=lambda: check(None),
+            check=in_place,
             rename=rename,
             checkpoint=checkpoint,
             grace=grace,

@@ -11,15 +11,16 @@ import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
-
-import shtab
+from typing import Any, Literal, NoReturn
 
 from simdinstall.errors import UsageError
-from simdinstall.fetch import LISTING_LIFETIME
+from simdinstall.indexes import LISTING_LIFETIME
 
 PREFIX = "SIMDINSTALL_"
 YES = frozenset({"1", "true", "yes", "on"})
+#: What a shell completes an option's value with.
+Complete = Literal["file", "directory"]
+
 NO = frozenset({"0", "false", "no", "off", ""})
 
 
@@ -34,9 +35,13 @@ class Parser(argparse.ArgumentParser):
 class Group:
     """Adds options to one parser, each with its variable."""
 
-    def __init__(self, parser: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, parser: argparse.ArgumentParser, environ: Mapping[str, str], *, completing: bool = False
+    ) -> None:
+        """``completing``: the parser is for a completion script, not to parse."""
         self._parser = parser
         self._environ = environ
+        self._completing = completing
 
     def value(
         self,
@@ -45,7 +50,7 @@ class Group:
         parse: Callable[[str], Any] = str,
         choices: Sequence[str] | None = None,
         metavar: str | None = None,
-        complete: Mapping[str, object] | None = None,
+        complete: Complete | None = None,
         repeat: bool = False,
         help: str,
     ) -> None:
@@ -67,8 +72,7 @@ class Group:
         )
         if repeat:
             self._parser.set_defaults(**{f"{action.dest}_default": default or []})
-        if complete is not None:
-            action.complete = complete  # type: ignore[attr-defined]
+        self._complete(action, complete)
 
     def positional(
         self,
@@ -78,7 +82,7 @@ class Group:
         parse: Callable[[str], Any] = str,
         metavar: str | None = None,
         nargs: str | None = None,
-        complete: Mapping[str, object] | None = None,
+        complete: Complete | None = None,
         help: str,
     ) -> None:
         """An argument without a name; it has no variable."""
@@ -86,8 +90,14 @@ class Group:
         action = self._parser.add_argument(
             name, choices=choices, type=parse, metavar=metavar, help=help, **more
         )
-        if complete is not None:
-            action.complete = complete  # type: ignore[attr-defined]
+        self._complete(action, complete)
+
+    def _complete(self, action: argparse.Action, kind: Complete | None) -> None:
+        if self._completing and kind is not None:
+            import shtab
+
+            known = {"file": shtab.FILE, "directory": shtab.DIRECTORY}
+            action.complete = known[kind]  # type: ignore[attr-defined]
 
     def flag(self, *names: str, help: str) -> None:
         """A switch that is off unless named."""
@@ -201,7 +211,7 @@ def target_options(group: Group) -> None:
         "--python",
         parse=path,
         metavar="PATH",
-        complete=shtab.FILE,
+        complete="file",
         help="the interpreter or environment to change (default: the active one)",
     )
 
@@ -211,7 +221,7 @@ def cpu_option(group: Group) -> None:
     group.value(
         "--cpu",
         metavar="LEVEL|FILE",
-        complete=shtab.FILE,
+        complete="file",
         help="believe this instead of asking the CPU: a level, or the output of `simdinstall cpu --json`",
     )
 

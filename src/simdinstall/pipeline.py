@@ -42,7 +42,8 @@ from simdinstall.progress import Progress
 from simdinstall.run import Runner, run
 from simdinstall.store import Store, digest
 from simdinstall.tree import LeftOut
-from simdinstall.verify import Verdict, verify
+from simdinstall.verdict import Verdict
+from simdinstall.verify import verify
 from simdinstall.wheel import Wheel
 
 

@@ -6,11 +6,13 @@ terminal it is a line that moves, elsewhere a line per step, both on stderr.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import IO, TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     # The wheel's build uses this module too, where rich is not installed.
@@ -33,14 +35,28 @@ def silent(step: str, done: int = 0, total: int | None = None) -> None:
     """A :class:`Progress` that says nothing."""
 
 
+class LineProgress:
+    """A line for each step, with the seconds since it was made."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self._last = ""
+        self._started = time.monotonic()
+
+    def __call__(self, step: str, done: int = 0, total: int | None = None) -> None:
+        """Show a step; see :class:`Progress`."""
+        if step != self._last:
+            print(f"[{time.monotonic() - self._started:5.1f} s] {step}", file=self._file, flush=True)
+        self._last = step
+
+
 class TerminalProgress:
     """A moving line on a terminal, plain lines elsewhere; a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._status: Status | None = None
-        self._last = ""
-        self._started = time.monotonic()
+        self._lines = LineProgress(console.file)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -59,10 +75,15 @@ class TerminalProgress:
         if self._status is not None:
             share = f"  {100 * done // total} %" if total else ""
             self._status.update(f"{step}{share}")
-        elif step != self._last:
-            seconds = time.monotonic() - self._started
-            self._console.print(f"[{seconds:5.1f} s] {step}", markup=False, highlight=False, soft_wrap=True)
-        self._last = step
+        else:
+            self._lines(step)
+
+
+def on_stderr() -> AbstractContextManager[Progress]:
+    """Progress for whoever reads stderr; rich is imported for a terminal only."""
+    if sys.stderr.isatty():
+        return TerminalProgress(stderr_console())
+    return contextlib.nullcontext(LineProgress(sys.stderr))
 
 
 def stderr_console() -> Console:

@@ -17,14 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from simdinstall.cpu import LEVELS, Cpu
-from simdinstall.environment import Environment
-from simdinstall.errors import SimdinstallError
-from simdinstall.install import Status, Transaction
-from simdinstall.journal import Entry
 
 if TYPE_CHECKING:
+    # Told of here, made elsewhere: what only tells an error need not import all of it.
+    from simdinstall.environment import Environment
+    from simdinstall.errors import SimdinstallError
+    from simdinstall.install import Status, Transaction
+    from simdinstall.journal import Entry
     from simdinstall.plan import Plan, Reason
-    from simdinstall.verify import Graded, Verdict
+    from simdinstall.verdict import Graded, Verdict
     from simdinstall.wheel import Wheel
 
 

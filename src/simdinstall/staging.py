@@ -7,6 +7,7 @@ imports it to where the old package is kept.
 
 from __future__ import annotations
 
+import base64
 import csv
 import errno
 import json
@@ -14,6 +15,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from simdinstall.errors import InstallError
 from simdinstall.exchange import clone
@@ -26,12 +28,18 @@ if sys.argv[1]:
     sys.path.insert(0, sys.argv[1])
 import PIL, PIL.Image, PIL._imaging
 small = PIL.Image.new("RGB", (64, 48), (10, 200, 30)).resize((16, 12), 1)
-print(json.dumps({
+found = {
     "file": PIL.__file__,
     "release": PIL.__version__,
     "version": importlib.metadata.version("pillow"),
     "size": list(small.size),
-}))
+}
+if len(sys.argv) > 2:
+    scope = {"__name__": "trial"}
+    with open(sys.argv[2], encoding="utf-8") as file:
+        exec(compile(file.read(), sys.argv[2], "exec"), scope)
+    found["trial"] = scope["trial"]()
+print(json.dumps(found))
 """
 
 _BRIDGE = """\
@@ -64,7 +72,10 @@ def unpack(wheel: Path, *, place: Place, root: Path, python: Path, run: Runner) 
     version = place.site.parent.name
     try:
         with WheelFile.open(wheel) as source:
-            source.validate_record(validate_contents=True)
+            listed = _hashes(source.read_dist_info("RECORD"))
+            # What lies below .data goes elsewhere, and may be changed on the way: read twice.
+            elsewhere = any(name.startswith(f"{source.data_dir}/") for name in listed)
+            source.validate_record(validate_contents=elsewhere)
             destination = SchemeDictionaryDestination(
                 scheme_dict={
                     "purelib": str(site),
@@ -78,6 +89,10 @@ def unpack(wheel: Path, *, place: Place, root: Path, python: Path, run: Runner) 
             )
             installer.install(source, destination, {"INSTALLER": b"simdinstall\n", "REQUESTED": b""})
             record = site / source.dist_info_dir / "RECORD"
+            if not elsewhere:
+                written = _hashes(record.read_text(encoding="utf-8"))
+                if wrong := [name for name, value in listed.items() if written.get(name, value) != value]:
+                    raise ValueError(f"{', '.join(wrong)}: not what RECORD says")
     except (InstallerError, zipfile.BadZipFile, ValueError, KeyError, AssertionError) as error:
         raise InstallError(
             f"{wheel.name} is not a well-formed wheel",
@@ -87,6 +102,21 @@ def unpack(wheel: Path, *, place: Place, root: Path, python: Path, run: Runner) 
     _compile(site, place.site, python, run)
     _record_bytecode(site, record)
     return site
+
+
+def _hashes(record: str) -> dict[str, str]:
+    """Path → ``sha256=…`` of each file that a RECORD has a hash for."""
+    return {row[0]: row[1] for row in csv.reader(record.splitlines()) if len(row) > 1 and row[1]}
+
+
+def known_digests(site: Path) -> dict[Path, bytes]:
+    """The SHA-256 of each file below ``site``, as found while it was unpacked there."""
+    return {
+        site / name: base64.urlsafe_b64decode(value.removeprefix("sha256=") + "=")
+        for record in site.glob("*.dist-info/RECORD")
+        for name, value in _hashes(record.read_text(encoding="utf-8")).items()
+        if value.startswith("sha256=")
+    }
 
 
 def _compile(staged: Path, final: Path, python: Path, run: Runner) -> None:
@@ -105,13 +135,23 @@ def _record_bytecode(site: Path, record: Path) -> None:
 
 
 def try_import(
-    python: Path, *, staged: Path | None, user: bool, run: Runner, site: Path, release: str, version: str
-) -> None:
+    python: Path,
+    *,
+    staged: Path | None,
+    user: bool,
+    run: Runner,
+    site: Path,
+    release: str,
+    version: str,
+    program: Path | None = None,
+) -> Mapping[str, Any]:
     """Import Pillow in a fresh process of ``python`` and resize a small image.
 
     ``staged``: a directory to take it from instead of where it is installed. ``user``:
-    whether the user's own site directory counts. Raises :class:`InstallError` when it
-    does not import, or is not ``version`` of ``release`` in ``site``.
+    whether the user's own site directory counts. ``program``: a Python file whose function
+    ``trial()`` is called after that; what it gives is returned. Raises
+    :class:`InstallError` when it does not import, or is not ``version`` of ``release`` in
+    ``site``.
     """
     flags = ["-P", "-B"] + ([] if user else ["-s"])
     # PYTHONPATH and the like may put anything in front; but the user's own directory may be elsewhere.
@@ -120,9 +160,12 @@ def try_import(
         for key, value in os.environ.items()
         if not key.startswith("PYTHON") or key == "PYTHONUSERBASE"
     }
+    command: list[str | Path] = [python, *flags, "-c", _CHECK, str(staged or "")]
+    if program is not None:
+        command.append(program)
     try:
-        done = run([python, *flags, "-c", _CHECK, str(staged or "")], env=environment, timeout=120)
-        found: Mapping[str, object] = json.loads(done.stdout)
+        done = run(command, env=environment, timeout=120)
+        found: dict[str, Any] = json.loads(done.stdout)
     except CommandFailed as error:
         raise InstallError("The new Pillow cannot be imported", why=error.why or error.what) from error
     except ValueError as error:
@@ -140,6 +183,8 @@ def try_import(
     ]
     if differing:
         raise InstallError("The new Pillow is not what it must be", why="; ".join(differing))
+    answer = found.get("trial", {})
+    return answer if isinstance(answer, dict) else {}
 
 
 def make_union(old: Path, new: Path, target: Path) -> None:

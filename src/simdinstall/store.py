@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 from simdinstall.errors import BusyError, NoSpaceError, StateError
 
 #: Counts up whenever what is in entries, or how they are named, changes its meaning.
@@ -44,7 +42,11 @@ class Entry:
 def default_root() -> Path:
     """``$SIMDINSTALL_CACHE_DIR``, else the user's cache folder for simdinstall."""
     chosen = os.environ.get("SIMDINSTALL_CACHE_DIR")
-    return Path(chosen).expanduser().absolute() if chosen else user_cache_path("simdinstall")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_cache_path  # Late: a node that installs from a cache has no other.
+
+    return user_cache_path("simdinstall")
 
 
 def digest(value: Any) -> str:

@@ -195,14 +195,23 @@ def plan(
     waiting: Path,
     out: Path,
     leaving: Leaving,
+    known: Mapping[Path, bytes] | None = None,
 ) -> Swap:
     """The moves that bring what is ``arriving`` to its places and take away what is ``leaving``.
 
     What arrives lies below ``root`` now, and below ``waiting`` when the moves are made.
-    ``out`` is made: a skeleton for ``kept/<number>``, with the go-betweens in it.
+    ``out`` is made: a skeleton for ``kept/<number>``, with the go-betweens in it. ``known``
+    are SHA-256 of files below ``root``, which then are not read for it.
     """
     planner = _Planner(
-        place=place, number=number, arriving=arriving, root=root, waiting=waiting, out=out, leaving=leaving
+        place=place,
+        number=number,
+        arriving=arriving,
+        root=root,
+        waiting=waiting,
+        out=out,
+        leaving=leaving,
+        known=known or {},
     )
     return planner.plan()
 
@@ -216,6 +225,7 @@ class _Planner:
     waiting: Path
     out: Path
     leaving: Leaving
+    known: Mapping[Path, bytes]
 
     def plan(self) -> Swap:
         place, kept, arriving = self.place, self.place.kept(self.number), self.arriving
@@ -268,7 +278,7 @@ class _Planner:
             target=target,
             slot=self.waiting / path.relative_to(self.root),
             incoming=inode(path),
-            digest=digest(path),
+            digest=digest(path, known=self.known),
             outgoing=os.path.lexists(target),
         )
 

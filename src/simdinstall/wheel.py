@@ -31,6 +31,7 @@ from simdinstall import __version__
 from simdinstall.errors import BuildError
 
 if TYPE_CHECKING:
+    # A node of a cluster reads wheels and builds none.
     from simdinstall.tree import LeftOut
 
 #: Version of the layout of ``simdinstall.json``.
@@ -293,8 +294,8 @@ def read_provenance(path: Path) -> dict[str, Any]:
     raise _unfit(path, "it is no build of simdinstall")
 
 
-def read(path: Path, *, cached: bool, left_out: Iterable[LeftOut] = ()) -> Wheel:
-    """A repacked wheel on the disk as a :class:`Wheel`."""
+def read(path: Path, *, cached: bool, left_out: Iterable[LeftOut] = (), sha256: str = "") -> Wheel:
+    """A repacked wheel on the disk as a :class:`Wheel`; ``sha256`` if it is known already."""
     provenance = read_provenance(path)
     return Wheel(
         path=path,
@@ -302,7 +303,7 @@ def read(path: Path, *, cached: bool, left_out: Iterable[LeftOut] = ()) -> Wheel
         release=provenance["pillow"]["release"],
         march=provenance["march"]["name"],
         fidelity=provenance["fidelity"],
-        sha256=_file_hash(path),
+        sha256=sha256 or _file_hash(path),
         provenance=provenance,
         cached=cached,
         left_out=tuple(left_out),

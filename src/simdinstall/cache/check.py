@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simdinstall.cache import node, variants
 from simdinstall.cache.catalogue import Catalogue, Entry, core_metadata
-from simdinstall.cache.node import Place
+from simdinstall.cache.places import Place
 from simdinstall.errors import SimdinstallError
 from simdinstall.store import file_digest
 from simdinstall.wheel import read_provenance

@@ -9,8 +9,6 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
-import shtab
-
 from simdinstall import (
     bench,
     bench_changes,
@@ -53,21 +51,19 @@ def _bench_options(group: Group) -> None:
         parse=path,
         repeat=True,
         metavar="PATH",
-        complete=shtab.FILE,
+        complete="file",
         help="another environment to measure too; may be repeated",
     )
     group.value("--suite", default="wide", choices=("wide", "perf", "both"), help="which operations")
     group.value("--ops", metavar="REGEX", help="only the rows whose name it is found in")
     group.flag("--quick", help="a minute instead of ten; sees differences above 1.3 times")
     group.value("--core", parse=_core, metavar="N", help="the processor core to measure on")
-    group.value(
-        "--save", parse=path, metavar="FILE", complete=shtab.FILE, help="keep the figures, for --compare"
-    )
+    group.value("--save", parse=path, metavar="FILE", complete="file", help="keep the figures, for --compare")
     group.value(
         "--compare",
         parse=path,
         metavar="FILE",
-        complete=shtab.FILE,
+        complete="file",
         help="say what got slower or faster since FILE was saved; exit 1 if something got slower",
     )
     group.value(
@@ -78,11 +74,9 @@ def _bench_options(group: Group) -> None:
         help="how much slower is still no regression (0.1: ten per cent)",
     )
     group.value(
-        "--html", parse=path, metavar="FILE", complete=shtab.FILE, help="write a page with charts and tables"
+        "--html", parse=path, metavar="FILE", complete="file", help="write a page with charts and tables"
     )
-    group.value(
-        "--chart", parse=path, metavar="FILE", complete=shtab.FILE, help="write the summary chart as SVG"
-    )
+    group.value("--chart", parse=path, metavar="FILE", complete="file", help="write the summary chart as SVG")
     index_options(group)
     output_options(group)
 

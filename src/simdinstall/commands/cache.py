@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import shtab
 from rich.live import Live
 
 from simdinstall import cpu, environment, report
@@ -47,7 +46,7 @@ EVERY_LEVEL = "portable,x86-64-v2,x86-64-v3,x86-64-v4"
 
 
 def _where(group: Group, help: str) -> None:
-    group.positional("where", metavar="DIR|URL", complete=shtab.DIRECTORY, help=help)
+    group.positional("where", metavar="DIR|URL", complete="directory", help=help)
 
 
 def _trust(group: Group) -> None:
@@ -55,7 +54,7 @@ def _trust(group: Group) -> None:
         "--trust",
         parse=path,
         metavar="KEY.pub",
-        complete=shtab.FILE,
+        complete="file",
         help="require a signature by this key, or by one of a file of allowed signers",
     )
 
@@ -65,7 +64,7 @@ def _sign(group: Group) -> None:
         "--sign",
         parse=path,
         metavar="KEY",
-        complete=shtab.FILE,
+        complete="file",
         help="sign the catalogue with this private key (ssh-keygen -t ed25519)",
     )
     group.flag("--unsigned", help="go on without a signature, though the cache has one")
@@ -80,7 +79,7 @@ def trusted_keys(arguments: Namespace) -> frozenset[bytes] | None:
 
 
 def _build_options(group: Group) -> None:
-    group.positional("where", metavar="DIR", parse=path, complete=shtab.DIRECTORY, help="the cache's folder")
+    group.positional("where", metavar="DIR", parse=path, complete="directory", help="the cache's folder")
     group.value("--pillow", metavar="VERSIONS", help="Pillow releases, by commas (default: the newest)")
     group.value(
         "--python",
@@ -326,8 +325,8 @@ def _verify(arguments: Namespace, output: Output) -> int:
 
 
 def _diff_options(group: Group) -> None:
-    group.positional("before", metavar="OLD", complete=shtab.DIRECTORY, help="a cache: folder or URL")
-    group.positional("after", metavar="NEW", complete=shtab.DIRECTORY, help="another one")
+    group.positional("before", metavar="OLD", complete="directory", help="a cache: folder or URL")
+    group.positional("after", metavar="NEW", complete="directory", help="another one")
     output_options(group)
 
 
@@ -340,7 +339,7 @@ def _diff(arguments: Namespace, output: Output) -> int:
 
 
 def _prune_options(group: Group) -> None:
-    group.positional("where", metavar="DIR", parse=path, complete=shtab.DIRECTORY, help="the cache's folder")
+    group.positional("where", metavar="DIR", parse=path, complete="directory", help="the cache's folder")
     group.value(
         "--keep-latest",
         parse=_count,
@@ -385,7 +384,7 @@ def _plan_options(group: Group) -> None:
         "--nodes",
         default="slurm",
         metavar="FILE|slurm",
-        complete=shtab.FILE,
+        complete="file",
         help="the nodes' CPUs: a file or folder with what `simdinstall cpu --json` says on each, lines "
         "`node level`, or slurm for its features (default)",
     )

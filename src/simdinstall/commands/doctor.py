@@ -7,7 +7,6 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-import shtab
 from rich.text import Text
 
 from simdinstall import checkup, doctor, doctor_text, install
@@ -32,7 +31,7 @@ def _doctor_options(group: Group) -> None:
         parse=path,
         repeat=True,
         metavar="FILE",
-        complete=shtab.FILE,
+        complete="file",
         help="could this build run there? FILE: that machine's `simdinstall cpu --json`; may be repeated",
     )
     group.flag("--fix", help="do what mends it, as a transaction that `rollback` undoes")

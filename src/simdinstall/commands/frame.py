@@ -13,22 +13,21 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console, RenderableType
-from rich.prompt import Confirm
-from rich.text import Text
 
 from simdinstall import environment, install, interrupt
 from simdinstall.environment import Environment
 from simdinstall.errors import UsageError
-from simdinstall.fetch import LISTING_LIFETIME, Fetcher
+from simdinstall.indexes import LISTING_LIFETIME
 from simdinstall.options import Group
 from simdinstall.progress import TerminalProgress, sized, stderr_console
-from simdinstall.store import Store, default_root
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    # What builds is imported where something is built: a node of a cluster only installs.
     from simdinstall import pipeline
     from simdinstall.plan import Request
 
@@ -39,7 +38,18 @@ class Output:
     def __init__(self, arguments: Namespace) -> None:
         self.json: bool = getattr(arguments, "json", False)
         self.verbose: bool = getattr(arguments, "verbose", False)
-        self.console = sized(Console(highlight=False))
+
+    @cached_property
+    def console(self) -> Console:
+        """Standard output, for what rich draws; a quarter of a small command's time to import."""
+        from rich.console import Console
+
+        return sized(Console(highlight=False))
+
+    def say(self, line: str) -> None:
+        """Print plain text for a person; nothing when JSON is wanted."""
+        if not self.json:
+            print(line)
 
     def show(self, text: RenderableType) -> None:
         """Print for a person; nothing when JSON is wanted."""
@@ -54,7 +64,7 @@ class Output:
     def note(self, notes: Iterable[str]) -> None:
         """Print what else a person may want to know; JSON documents have a field for it."""
         for note in notes:
-            self.show(Text(f"note: {note}"))
+            self.say(f"note: {note}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,13 +102,15 @@ def open_services(*, offline: bool, lifetime: float = LISTING_LIFETIME) -> Itera
 
     ``lifetime``: for how many seconds what an index listed is believed.
     """
-    from simdinstall import pipeline  # Late: as above.
+    from simdinstall.fetch import Fetcher
+    from simdinstall.pipeline import Services
+    from simdinstall.store import Store, default_root
 
     root = default_root()
     with TerminalProgress(stderr_console()) as progress:
         fetcher = Fetcher(cache=root, offline=offline, lifetime=lifetime, progress=progress)
         try:
-            yield pipeline.Services(fetcher=fetcher, store=Store(root), progress=progress)
+            yield Services(fetcher=fetcher, store=Store(root), progress=progress)
         finally:
             fetcher.close()
 
@@ -142,4 +154,8 @@ def require_answer(arguments: Namespace) -> None:
 
 def agreed(arguments: Namespace, question: str) -> bool:
     """Ask once, unless --yes has answered."""
-    return arguments.yes or Confirm.ask(question, console=stderr_console(), default=True)
+    if arguments.yes:
+        return True
+    from rich.prompt import Confirm
+
+    return Confirm.ask(question, console=stderr_console(), default=True)

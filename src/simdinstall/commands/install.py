@@ -1,37 +1,16 @@
-"""`simdinstall [install]` and `simdinstall wheel`: build, verify, put in."""
+"""`simdinstall [install]` and `simdinstall wheel`: what can be said, and who does it.
+
+What builds is imported only when something is to be built: a node that takes its wheel
+from a cache has no use for it.
+"""
 
 from __future__ import annotations
 
-import shlex
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
-import shtab
-
-from simdinstall import (
-    conda,
-    environment,
-    install,
-    package_managers,
-    pipeline,
-    plan,
-    report,
-    toolchain,
-)
-from simdinstall.commands.frame import (
-    Command,
-    Output,
-    agreed,
-    build_request,
-    open_services,
-    require_answer,
-    scratch_folder,
-    settled_target,
-    tell_recovery,
-)
-from simdinstall.environment import Environment, State
-from simdinstall.errors import EXIT_WOULD_CHANGE, BuildError, TargetError
+from simdinstall.commands.frame import Command, Output, require_answer
 from simdinstall.options import (
     Group,
     Parser,
@@ -42,8 +21,6 @@ from simdinstall.options import (
     path,
     target_options,
 )
-from simdinstall.progress import stderr_console
-from simdinstall.run import run
 
 
 def _install_options(group: Group) -> None:
@@ -53,14 +30,14 @@ def _install_options(group: Group) -> None:
     group.value(
         "--cache",
         metavar="DIR|URL",
-        complete=shtab.DIRECTORY,
+        complete="directory",
         help="take the best build of a wheel cache (`simdinstall cache build`); nothing is compiled",
     )
     group.value(
         "--trust",
         parse=path,
         metavar="KEY.pub",
-        complete=shtab.FILE,
+        complete="file",
         help="with --cache: require a signature by this key",
     )
     group.flag("--dry-run", help="show the plan and stop")
@@ -79,91 +56,16 @@ def install_arguments(environ: Mapping[str, str], **changes: object) -> Namespac
 
 
 def run_install(arguments: Namespace, output: Output) -> int:
-    """Plan, ask, build, verify, exchange."""
-    request = build_request(arguments)
+    """Put a Pillow with kernels in: one from a cache, or one built now."""
     if not (arguments.check or arguments.dry_run):
         require_answer(arguments)
     if arguments.cache:
         from simdinstall.commands.cached import install_from_cache
 
         return install_from_cache(arguments, output)
-    target, recovery = settled_target(arguments)
-    tell_recovery(recovery)
-    if arguments.conda:
-        target = _without_conda(target, output)
-    if arguments.install_deps and not (arguments.check or arguments.dry_run):
-        _install_compiler(arguments, target)
-    with scratch_folder() as scratch:
-        with open_services(offline=request.offline, lifetime=arguments.index_lifetime) as services:
-            prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=True)
-        up_to_date = prepared.up_to_date
-        if not up_to_date or output.verbose:
-            output.show(report.plan_text(prepared.plan, verbose=output.verbose))
-        output.note(prepared.notes)
-        plan.require_kernels(prepared.plan)
-        document = report.document(
-            "install",
-            plan=report.plan_json(prepared.plan),
-            would_change=not up_to_date,
-            notes=list(prepared.notes),
-        )
-        if up_to_date or arguments.check or arguments.dry_run:
-            output.show(f"\n{'nothing to do: ' + up_to_date if up_to_date else 'nothing was changed'}")
-            output.give(document)
-            return EXIT_WOULD_CHANGE if arguments.check and not up_to_date else 0
-        if not agreed(arguments, "\nGo on?"):
-            output.show("nothing was changed")
-            return 0
-        with open_services(offline=request.offline, lifetime=arguments.index_lifetime) as services:
-            made = pipeline.make(prepared, services=services, scratch=scratch)
-            made.verdict.require_ok()
-            transaction = install.install(made.wheel, made.verdict, target, progress=services.progress)
-    output.show("")
-    output.show(report.installed_text(made.wheel, made.verdict, transaction, verbose=output.verbose))
-    output.give(
-        {
-            **document,
-            **report.outcome_json(made.wheel, made.verdict),
-            "transaction": report.transaction_json(transaction),
-        }
-    )
-    return 0
+    from simdinstall.commands.built import install_built
 
-
-def _without_conda(target: Environment, output: Output) -> Environment:
-    """The target with conda's Pillow given up. Raises TargetError where conda has no part in it."""
-    if target.state != State.CONDA:
-        raise TargetError(
-            f"{target.prefix} is no conda environment",
-            why="there is no conda-meta in it",
-            hint="leave --conda out",
-        )
-    for package in conda.removed(target):
-        output.show(f"taken out of conda's record, kept for rollback: {package}")
-    return conda.released(target)
-
-
-def _install_compiler(arguments: Namespace, target: Environment) -> None:
-    """Run the package manager's command for a compiler, after asking, where none works."""
-
-    def no_zig() -> Path:
-        raise BuildError("zig was not asked for")
-
-    try:
-        toolchain.find("auto", zig=no_zig, libc=target.libc.split()[0])
-    except BuildError:
-        command = package_managers.compiler_command(target.package_manager)
-    else:
-        return
-    if not command:
-        raise TargetError(
-            f"no package manager is known for {target.distro}",
-            hint="install gcc and the C library's headers, or leave --install-deps out: zig is fetched then",
-        )
-    command = package_managers.elevated(command)
-    if agreed(arguments, f"No C compiler works here. Run `{shlex.join(command)}`?"):
-        stderr_console().print(shlex.join(command), highlight=False)
-        run(command, timeout=3600)
+    return install_built(arguments, output)
 
 
 def _wheel_options(group: Group) -> None:
@@ -176,34 +78,16 @@ def _wheel_options(group: Group) -> None:
         default=Path(),
         parse=path,
         metavar="DIR",
-        complete=shtab.DIRECTORY,
+        complete="directory",
         help="where the wheel goes (default: here)",
     )
     output_options(group)
 
 
 def _wheel(arguments: Namespace, output: Output) -> int:
-    request = build_request(arguments)
-    target = environment.inspect(arguments.python)
-    with (
-        scratch_folder() as scratch,
-        open_services(offline=request.offline, lifetime=arguments.index_lifetime) as services,
-    ):
-        prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=False)
-        made = pipeline.make(prepared, services=services, scratch=scratch)
-        made.verdict.require_ok()
-        wheel = pipeline.deliver(made.wheel, arguments.output)
-    output.note(prepared.notes)
-    output.show(report.wheel_text(wheel, made.verdict, verbose=output.verbose))
-    output.give(
-        report.document(
-            "wheel",
-            plan=report.plan_json(prepared.plan),
-            **report.outcome_json(wheel, made.verdict),
-            notes=list(prepared.notes),
-        )
-    )
-    return 0
+    from simdinstall.commands.built import wheel
+
+    return wheel(arguments, output)
 
 
 COMMANDS = (

@@ -7,7 +7,6 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-import shtab
 from packaging.version import Version
 from rich.console import Group as Lines
 from rich.text import Text
@@ -47,7 +46,7 @@ def _hold_options(group: Group) -> None:
         "--project",
         parse=path,
         metavar="DIR",
-        complete=shtab.DIRECTORY,
+        complete="directory",
         help="write for uv and pip-tools too, into the pyproject.toml in DIR",
     )
     group.flag("--remove", help="take back what hold has written")
