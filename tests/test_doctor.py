@@ -167,6 +167,18 @@ def test_features_that_the_official_build_has(site: Path) -> None:
     assert old["features-lacking"].what.endswith("WebP")
 
 
+def test_raqm_needs_the_systems_fribidi(site: Path) -> None:
+    """In the official build it is switched off where there is none: another installation changes nothing."""
+    small_pillow.install(site, version="13.0.0")
+    env = replace(look(site), package_manager="apt")
+    lacking = replace(HEALTH, features={**HEALTH.features, "raqm": None})
+    found = codes(facts(env, lacking))
+    assert "features-lacking" not in found
+    assert found["fribidi"].command == "apt-get install -y --no-install-recommends libfribidi0"
+    compiled_here = replace(lacking, libraries=(replace(TURBO, bundled=False),))
+    assert "Raqm" in codes(facts(env, compiled_here))["features-lacking"].what
+
+
 def test_the_jpeg_library_that_is_loaded(site: Path) -> None:
     small_pillow.install(site, version="13.0.0")
     env = look(site)

@@ -32,6 +32,8 @@ def test_one_screen_worst_first(tmp_path: Path) -> None:
     assert lines[1].startswith("broken: ")
     assert any(line.strip().startswith("$ simdinstall --python ") for line in lines)
     assert any("simdinstall rollback" in line for line in lines)
+    commands = [line.strip() for line in lines if line.strip().startswith("$ ")]
+    assert len(commands) == len(set(commands)), "what one command mends is told together"
     assert len(lines) <= 40
 
 

@@ -23,6 +23,9 @@ LISTING_LIFETIME = 24 * 3600.0
 #: Seconds that an index gets beyond what the examination takes.
 PATIENCE = 0.3
 
+#: The same where no index has ever answered: a first advice without them would be half of one.
+FIRST_PATIENCE = 2.0
+
 
 class _Releases:
     """The newest releases, asked for beside everything else, and remembered for a day."""
@@ -35,7 +38,8 @@ class _Releases:
         self._name = f"{env.release} {env.tags[0] if env.tags else ''}"
         known = _load(memory).get(self._name)
         self.fresh = known is not None and 0 <= time.time() - known["asked"] < LISTING_LIFETIME
-        if known is not None and self.fresh:
+        if known is not None:
+            # Of yesterday, if no index answers today: better than none.
             self.found = dict(known["found"])
 
     def ask(self) -> None:
@@ -46,8 +50,8 @@ class _Releases:
                 found[project] = self._fetcher.newest(project, tags=tags, python=self._env.release)
             except SimdinstallError:
                 continue
-        self.found = found
         if "pillow" in found:
+            self.found = found
             kept = {**_load(self._memory), self._name: {"asked": time.time(), "found": found}}
             with contextlib.suppress(OSError):
                 self._memory.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +97,7 @@ def collect(
     examined = health.examine(env, run=run, environ=environ)
     seen, status = beside.result()
     if not releases.fresh:
-        asking.join(patience)
+        asking.join(max(patience, 0 if releases.found else FIRST_PATIENCE))
     return doctor.Facts(
         env=env,
         health=examined,

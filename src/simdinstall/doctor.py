@@ -18,7 +18,7 @@ from simdinstall.cpu import ISA_FEATURES, Cpu
 from simdinstall.environment import Environment, State
 from simdinstall.environment import Finding as Inspected
 from simdinstall.health import Health
-from simdinstall.package_managers import Conflict
+from simdinstall.package_managers import Conflict, fribidi_command
 from simdinstall.remedies import Remedy
 
 if TYPE_CHECKING:
@@ -375,6 +375,17 @@ def _features(facts: Facts) -> Iterator[Finding]:
     ]
     # Where zlib-ng is lacking, so it is from a build with the system's zlib; a matter of speed.
     lost = [name for name in lacking if name not in ("zlib_ng", "libjpeg_turbo", "xcb")]
+    if "raqm" in lost and any(library.bundled for library in health.libraries):
+        lost.remove("raqm")
+        lacking.remove("raqm")
+        install = fribidi_command(facts.env.package_manager)
+        yield Finding(
+            severity=Severity.NOTE,
+            code="fribidi",
+            what="no layout of complex text (Raqm): the system has no FriBiDi, which official builds load",
+            why=f"for Arabic, Hebrew, Indic scripts: {install}" if install else "",
+            command=install,
+        )
     if lost:
         remedy = _remedy(facts)
         yield Finding(

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from rich.text import Text
 
 from simdinstall import __version__
 from simdinstall.doctor import Facts, Finding, Severity, foreign_simd
-from simdinstall.environment import State
 from simdinstall.health import Health
 from simdinstall.journal import Entry
 from simdinstall.report import document, facts
@@ -38,12 +38,15 @@ def doctor_text(found: Facts, findings: Sequence[Finding]) -> RenderableType:
     worst = max((finding.severity for finding in findings), default=Severity.NOTE)
     verdict, style = _VERDICTS[worst]
     parts: list[RenderableType] = [Text(f"{found.env.prefix}: {verdict}", style=style)]
-    for finding in findings:
+    for finding, following in zip_longest(findings, findings[1:]):
         name, style = _STYLES[finding.severity]
         parts.append(Text.assemble((f"{name}: ", style), finding.what))
         if finding.why:
             parts.append(Padding(Text(finding.why, style="dim"), (0, 0, 0, 8)))
-        if finding.command and finding.severity > Severity.NOTE:
+        # What one command mends is told together, and the command once.
+        again = following is not None and following.severity > Severity.NOTE
+        repeated = again and following.command == finding.command
+        if finding.command and finding.severity > Severity.NOTE and not repeated:
             parts.append(Padding(Text.assemble(("$ ", "bold green"), finding.command), (0, 0, 0, 8)))
     if any(finding.fixable for finding in findings):
         parts.append(
@@ -192,7 +195,7 @@ def report_text(
         ]
     lines += ["", "Seen"]
     lines += [f"  {name}: {value}" for name, value in (("state", str(found.env.state)), *seen(found))]
-    if found.env.state != State.NONE:
+    if found.health.libraries:
         lines += ["", "Libraries loaded"]
         lines += [f"  {library} {library.path}" for library in found.health.libraries]
     if history:

@@ -40,6 +40,15 @@ COMPILER: Mapping[str, tuple[str, ...]] = {
     "apk": ("gcc", "musl-dev"),
 }
 
+#: FriBiDi, which the official wheels' Raqm loads from the system: they do not bring it.
+FRIBIDI: Mapping[str, str] = {
+    "apt": "libfribidi0",
+    "dnf": "fribidi",
+    "zypper": "libfribidi0",
+    "pacman": "fribidi",
+    "apk": "fribidi",
+}
+
 #: Packages of JPEG libraries: those of libjpeg-turbo, and the others that go by the same file names.
 TURBO = re.compile(r"lib(?:jpeg62-turbo|jpeg-turbo\w*|turbojpeg\w*|jpeg8)|libjpeg62")
 OTHER_JPEG = re.compile(r"libjpeg9|libjpeg6b?|libjpeg7|libjpeg|jpeg")
@@ -67,6 +76,13 @@ def compiler_command(manager: str | None) -> tuple[str, ...]:
     if manager is None or manager not in INSTALL:
         return ()
     return (*INSTALL[manager], *COMPILER[manager])
+
+
+def fribidi_command(manager: str | None) -> str:
+    """The command that installs FriBiDi; empty for an unknown manager."""
+    if manager is None or manager not in INSTALL:
+        return ""
+    return " ".join((*INSTALL[manager], FRIBIDI[manager]))
 
 
 def elevated(

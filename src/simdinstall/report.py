@@ -364,12 +364,15 @@ def status_text(
 
 
 def _running(rows: Sequence[Mapping[str, Any]]) -> str:
-    """``ImagingResample: resample (avx512)`` and so on: what would serve each function here."""
-    first: dict[str, str] = {}
+    """``avx512: resample, reduce`` and so on: what would serve the functions here, best first."""
+    served: set[str] = set()
+    kernels: dict[str, dict[str, None]] = {}
     for row in rows:
-        if row["kernel"] != "stock":
-            first.setdefault(row["function"], f"{row['kernel']} ({row['level']})")
-    return ", ".join(f"{function}: {kernel}" for function, kernel in first.items())
+        if row["kernel"] != "stock" and row["function"] not in served:
+            served.add(row["function"])
+            kernels.setdefault(row["level"], {})[row["kernel"]] = None
+    told = (f"{level}: {', '.join(names)}" for level, names in sorted(kernels.items()))
+    return "; ".join(told) + (f" (for {len(served)} functions: python -m PIL._simd)" if served else "")
 
 
 def status_json(status: Status, newest: str | None, running: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

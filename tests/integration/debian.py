@@ -6,6 +6,7 @@ in namespaces of their own, so that nothing stays mounted whatever happens.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -14,6 +15,7 @@ import shutil
 import stat
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -28,6 +30,9 @@ HOMES = {ROOT: "/root", NEWCOMER: "/home/newcomer"}
 
 #: Where a Pillow, or a record of one, may be.
 WATCHED = ("usr/lib/python3", "usr/lib/python3.*", "usr/local", "home", "root", "var/lib/dpkg")
+
+#: Byte code, our own records, and a database that rpm writes to when it is asked.
+UNWATCHED = ("__pycache__", ".simdinstall", ".rpmdb")
 
 SPEC = """\
 %global debug_package %{{nil}}
@@ -133,8 +138,16 @@ class System:
         more += ("--ignore-installed",)
         return self.run("python3", "-m", "pip", "install", "-q", *more, *words, user=user)
 
-    def package(self, manager: str, wheel: Path) -> None:
-        """Have another system's package manager install a Pillow for everybody, as a package of its own."""
+    @contextlib.contextmanager
+    def packaged(self, manager: str, wheel: Path) -> Iterator[None]:
+        """A Pillow for everybody, by another system's package manager, for as long as the block lasts."""
+        self._package(manager, wheel)
+        try:
+            yield
+        finally:
+            self._remove_package(manager)
+
+    def _package(self, manager: str, wheel: Path) -> None:
         site = f"usr/local/lib/{self.library.name}/dist-packages"
         laid = self.root / "mnt/package"
         with zipfile.ZipFile(wheel) as archive:
@@ -156,8 +169,7 @@ class System:
             self.run("pacman", *PACMAN, "--upgrade", f"/{made.relative_to(self.root)}")
         shutil.rmtree(laid)
 
-    def remove_package(self, manager: str) -> None:
-        """Take back what :meth:`package` did."""
+    def _remove_package(self, manager: str) -> None:
         if manager == "rpm":
             self.run("rpm", "--erase", "--nodeps", "python3-pillow")
         else:
@@ -169,11 +181,11 @@ class System:
         return f"/mnt/{name}"
 
     def snapshot(self) -> dict[str, tuple[int, int, str]]:
-        """Owner, mode and hash of every file where a Pillow may be; byte code and our own records aside."""
+        """Owner, mode and hash of every file where a Pillow may be."""
         found = {}
         for top in (path for pattern in WATCHED for path in self.root.glob(pattern)):
             for folder, folders, names in os.walk(top):
-                folders[:] = [name for name in folders if name not in ("__pycache__", ".simdinstall")]
+                folders[:] = [name for name in folders if name not in UNWATCHED]
                 for path in (Path(folder, name) for name in names):
                     status = path.lstat()
                     if stat.S_ISREG(status.st_mode):

@@ -145,10 +145,11 @@ def require_answer(arguments: Namespace) -> None:
     """UsageError, before any work, when a question will come that nobody can answer."""
     if arguments.yes or (not arguments.json and sys.stdin.isatty() and sys.stderr.isatty()):
         return
+    look = ", or look first with --dry-run" if "dry_run" in arguments else ""
     raise UsageError(
         "nobody can be asked whether to go on",
         why="--json was given" if arguments.json else "stdin or stderr is no terminal",
-        hint="say it beforehand with --yes, or look first with --dry-run",
+        hint=f"say it beforehand with --yes{look}",
     )
 
 
