@@ -728,7 +728,7 @@ def test_a_rollback_over_what_another_installer_did_is_refused_unless_forced(
     with pytest.raises(StateError, match="was changed since") as caught:
         back(old)
     for name in ("PIL", "pillow.libs", "pillow-13.0.0+simd.v3.dist-info", "pillow-14.0.0.dist-info"):
-        assert f"site-packages/{name}" in caught.value.why
+        assert name in caught.value.why
     assert tree(old) == theirs
     assert not status(look(old)).ours
     assert status(look(old)).changed != ()

@@ -279,7 +279,7 @@ def rollback(
         if not force and (differing := _changed(place, entries[-1], env)):
             raise StateError(
                 f"The Pillow in {place.site} was changed since simdinstall last did",
-                why="not as it was left: " + ", ".join(differing),
+                why="not as it was left: " + ", ".join(Path(name).name for name in differing),
                 hint="'simdinstall rollback --force' moves what is there aside and brings the old back",
             )
         number = _next_number(place)
