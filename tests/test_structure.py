@@ -49,6 +49,8 @@ ORDER = [
     "codec_abi",
     "graft",
     "rebuild",
+    "system_libs",
+    "source_build",
     "plan",
     "wheel",
     "build",

@@ -91,6 +91,7 @@ def build(
             library=built.library,
             loader=zlib.loader if zlib else built.loader,
             zlib=zlib.library if zlib else None,
+            system=plan.source_build is not None,
             core=core.content if core else None,
             trace=(kernels.sources_dir() / TRACE_SOURCE).read_bytes(),
             provenance={"key": own_key, **_provenance(plan, chosen, missing, built, core, zlib)},
@@ -347,6 +348,7 @@ def _provenance(
         "pillow_simd": _simd_download(plan),
         "core": _core_told(plan, core),
         **_zlib_told(plan, zlib),
+        **_source_told(plan),
         "patches": [{"slug": patch.slug, "sha256": patch.sha256} for patch in plan.tree.patches],
         "march": {
             "name": plan.march.name,
@@ -398,6 +400,21 @@ def _zlib_told(plan: Plan, zlib: ZlibNg | None) -> dict[str, Any]:
             "sdist": {"version": plan.sources.zlib_ng.version, **_download(plan.sources.zlib_ng)},
             "flags": list(zlib.flags),
             "compiler": plan.toolchain.identity,
+        }
+    }
+
+
+def _source_told(plan: Plan) -> dict[str, Any]:
+    compiled = plan.source_build
+    if compiled is None:
+        return {}
+    return {
+        "libs": {
+            "kind": "system",
+            "sdist": _download(compiled.sdist),
+            "without": list(compiled.without),
+            "flags": list(compiled.flags),
+            "compiler": compiled.compiler,
         }
     }
 

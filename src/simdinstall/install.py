@@ -128,6 +128,8 @@ class Status:
         told = self.provenance or {}
         wanted: dict[str, Any] = {"march": self.march, "fidelity": self.fidelity}
         wanted |= {"rebuild": bool(told.get("core")), "zlib_ng": bool(told.get("zlib_ng"))}
+        if system := told.get("libs"):
+            wanted |= {"rebuild": True, "libs": system["kind"], "without": list(system["without"])}
         return {name: value for name, value in wanted.items() if value}
 
     @property

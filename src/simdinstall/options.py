@@ -177,7 +177,21 @@ def build_options(group: Group) -> None:
     )
     group.flag(
         "--rebuild",
-        help="compile Pillow's own core for the level too, linked against the official wheel's libraries",
+        help="compile Pillow's own core for the level too, linked against the libraries that --libs says",
+    )
+    group.value(
+        "--libs",
+        default="bundled",
+        choices=("bundled", "system"),
+        help="with --rebuild: link against the official wheel's own libraries, or compile all of Pillow"
+        " against the system's",
+    )
+    group.value(
+        "--without",
+        metavar="FEATURE",
+        repeat=True,
+        help="with --libs system: do without a feature (avif, webp, …) whose library is not there;"
+        " may be repeated",
     )
     group.flag(
         "--zlib-ng",

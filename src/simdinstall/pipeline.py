@@ -26,6 +26,8 @@ from simdinstall import (
     plan,
     prebuilt,
     rebuild,
+    source_build,
+    system_libs,
     toolchain,
     tree,
     wheel,
@@ -33,7 +35,7 @@ from simdinstall import (
 )
 from simdinstall.cpu import March
 from simdinstall.environment import Environment
-from simdinstall.errors import BuildError, FetchError
+from simdinstall.errors import BuildError, FetchError, UsageError
 from simdinstall.fetch import Download, Fetcher, Sources
 from simdinstall.kernels import Catalogue, Fidelity, Kernel, Origin
 from simdinstall.plan import Plan, Request
@@ -41,6 +43,7 @@ from simdinstall.prebuilt import Prebuilt
 from simdinstall.progress import Progress
 from simdinstall.run import Runner, run
 from simdinstall.store import Store, digest
+from simdinstall.toolchain import Toolchain
 from simdinstall.tree import LeftOut
 from simdinstall.verdict import Verdict
 from simdinstall.verify import verify
@@ -88,6 +91,7 @@ def prepare(
     Raises CpuError, TargetError, FetchError, BuildError, UsageError.
     """
     progress = services.progress
+    _require_consistent(request)
     if request.rebuild:
         rebuild.user_flags(os.environ)
     if request.zlib_ng:
@@ -99,7 +103,23 @@ def prepare(
         cpu.require_runnable(march, seen)
         environment.require_supported(target)
     progress("looking for Pillow")
-    official = _official(request, target, services.fetcher)
+    compiler, compiled = None, None
+    if request.libs == "system":
+        features = source_build.require_libraries(request.without, target, services.run)
+        compiler = _find_compiler(request, seen, target, services)
+        compiled = source_build.build(
+            _pillow_sdist(request, target, services.fetcher),
+            features=features,
+            march=march,
+            toolchain=compiler,
+            target=target,
+            user_flags=rebuild.user_flags(os.environ),
+            fetcher=services.fetcher,
+            store=services.store,
+            run=services.run,
+            progress=progress,
+        )
+    official = compiled.wheel if compiled else _official(request, target, services.fetcher)
     catalogue = kernels.load()
     progress("reading the official extension")
     extension_abi = _extension_abi(official, services.store, scratch)
@@ -128,7 +148,7 @@ def prepare(
         more = _only_from_sources(catalogue, selected, request.fidelity, march)
         laid_out = replace(laid_out, left_out=(*laid_out.left_out, *more))
     rebuilt = None
-    if request.rebuild:
+    if request.rebuild and compiled is None:
         rebuilt = rebuild.prepare(
             services.fetcher.sdist("pillow", official.version),
             official,
@@ -140,16 +160,8 @@ def prepare(
             run=services.run,
             progress=progress,
         )
-    compiler = None
-    if ready is None or rebuilt is not None or zlib_sources is not None:
-        progress("looking for a compiler")
-        compiler = toolchain.find(
-            _compiler(request),
-            run=services.run,
-            zig=services.fetcher.ziglang,
-            machine=seen.architecture,
-            libc=libc,
-        )
+    if compiler is None and (ready is None or rebuilt is not None or zlib_sources is not None):
+        compiler = _find_compiler(request, seen, target, services)
     chosen, ruled_out = build.fit(laid_out, extension_abi, catalogue)
     made = plan.make(
         request,
@@ -165,10 +177,39 @@ def prepare(
         kernels=chosen,
         left_out=ruled_out,
         rebuild=rebuilt,
+        source_build=compiled,
     )
     return Prepared(
         plan=made, up_to_date=_up_to_date(made) if installing else "", notes=services.fetcher.notes
     )
+
+
+def _require_consistent(request: Request) -> None:
+    """UsageError for options that mean nothing without one another."""
+    if request.libs == "system" and not request.rebuild:
+        raise UsageError(
+            "--libs system is about compiling Pillow", hint="say --rebuild too, or leave --libs out"
+        )
+    if request.without and request.libs != "system":
+        raise UsageError(
+            "--without is for --libs system", why="the official wheel's libraries have every feature"
+        )
+    system_libs.wanted(request.without)
+
+
+def _find_compiler(request: Request, seen: cpu.Cpu, target: Environment, services: Services) -> Toolchain:
+    services.progress("looking for a compiler")
+    return toolchain.find(
+        _compiler(request),
+        run=services.run,
+        zig=services.fetcher.ziglang,
+        machine=seen.architecture,
+        libc=target.libc.split()[0],
+    )
+
+
+def _pillow_sdist(request: Request, target: Environment, fetcher: Fetcher) -> Download:
+    return fetcher.sdist("pillow", request.pillow or fetcher.newest("pillow", python=target.release))
 
 
 def _prebuilt(

@@ -19,12 +19,17 @@ from simdinstall.fetch import Sources
 from simdinstall.kernels import ISA_FLAGS, Fidelity, Kernel
 from simdinstall.prebuilt import Prebuilt
 from simdinstall.rebuild import Rebuild
+from simdinstall.source_build import SourceBuild
 from simdinstall.toolchain import Toolchain
 from simdinstall.tree import LeftOut, Tree
 
 #: Where the kernel library comes from: compiled beforehand if there is one that fits, only
 #: so, or always compiled here.
 KernelSource = Literal["auto", "prebuilt", "source"]
+
+
+#: Whose libraries Pillow is linked with: the official wheel's own, or the system's.
+Libs = Literal["bundled", "system"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +46,8 @@ class Request:
     offline: bool = False
     rebuild: bool = False
     zlib_ng: bool = False
+    libs: Libs = "bundled"
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,6 +67,7 @@ class Plan:
     ``left_out`` are all others, each with its reason. The library is ``prebuilt``, or
     compiled by ``toolchain``: one of them is there. ``rebuild`` is there when Pillow's own
     core is compiled too, and then ``toolchain`` is, as it is with zlib-ng among the sources.
+    With ``source_build`` no official wheel has a part in it: ``sources.pillow`` was compiled here.
     """
 
     cpu: Cpu
@@ -75,6 +83,7 @@ class Plan:
     kernels: tuple[Kernel, ...]
     left_out: tuple[LeftOut, ...]
     rebuild: Rebuild | None
+    source_build: SourceBuild | None
     removes: tuple[Distribution, ...]
     reasons: tuple[Reason, ...]
 
@@ -101,6 +110,7 @@ def make(
     kernels: Sequence[Kernel],
     left_out: Sequence[LeftOut],
     rebuild: Rebuild | None = None,
+    source_build: SourceBuild | None = None,
 ) -> Plan:
     """Put the findings together and say why each choice was made.
 
@@ -115,7 +125,7 @@ def make(
         _target_reason(request, environment),
         _owners_reason(environment),
         _release_reason(request, environment, release),
-        *_source_reasons(sources, kernels),
+        *_source_reasons(sources, kernels, source_build),
         *_rebuild_reasons(rebuild, toolchain),
         *_zlib_reasons(sources, toolchain),
         _kernels_reason(kernels, march, cpu),
@@ -137,6 +147,7 @@ def make(
         kernels=tuple(kernels),
         left_out=(*tree.left_out, *left_out),
         rebuild=rebuild,
+        source_build=source_build,
         removes=environment.replaced,
         reasons=reasons,
     )
@@ -202,12 +213,25 @@ def _release_reason(request: Request, environment: Environment, release: str) ->
     return Reason(subject="Pillow", choice=release, why=why)
 
 
-def _source_reasons(sources: Sources, kernels: Sequence[Kernel]) -> tuple[Reason, ...]:
-    official = Reason(
-        subject="official wheel",
-        choice=sources.pillow.filename,
-        why=f"every codec and fix of the release, byte for byte; sha256 {sources.pillow.sha256[:16]}…",
-    )
+def _source_reasons(
+    sources: Sources, kernels: Sequence[Kernel], source_build: SourceBuild | None
+) -> tuple[Reason, ...]:
+    if source_build is not None:
+        given_up = ", ".join(source_build.without)
+        official = Reason(
+            subject="Pillow itself",
+            choice=f"compiled from {source_build.sdist.filename} against the system's libraries",
+            why="asked for by --libs system; "
+            + (
+                f"without {given_up}, as asked for" if given_up else "with all that the official wheel can do"
+            ),
+        )
+    else:
+        official = Reason(
+            subject="official wheel",
+            choice=sources.pillow.filename,
+            why=f"every codec and fix of the release, byte for byte; sha256 {sources.pillow.sha256[:16]}…",
+        )
     if sources.pillow_simd is None or not any(kernel.origin == "pillow-simd" for kernel in kernels):
         return (official,)
     return (

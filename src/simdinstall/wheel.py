@@ -142,10 +142,10 @@ def extension(path: Path) -> tuple[str, bytes]:
         raise _unfit(path, str(error)) from error
 
 
-def local_version(release: str, march: str, *, rebuilt: bool = False, zlib_ng: bool = False) -> str:
+def local_version(release: str, march: str, *kinds: str) -> str:
     """``13.0.0+simd.v3``, ``13.0.0+simd.v3.rebuilt.zlibng``; a march's name becomes a label of PEP 440."""
     label = re.sub(r"[^a-z0-9]+", ".", march.lower()).strip(".")
-    return f"{release}+simd.{label}{'.rebuilt' if rebuilt else ''}{'.zlibng' if zlib_ng else ''}"
+    return f"{release}+simd.{'.'.join((label, *kinds))}"
 
 
 def repack(
@@ -159,16 +159,19 @@ def repack(
     into: Path,
     core: bytes | None = None,
     zlib: bytes | None = None,
+    system: bool = False,
     epoch: int = EARLIEST,
 ) -> Path:
     """Write the wheel into a folder and return its path.
 
     ``provenance`` is completed with the hashes of the official files and with the files
     that are new. ``core`` takes the place of the official extension; ``zlib`` is a library
-    that ``loader`` names, for the core to use. ``epoch`` is the time
+    that ``loader`` names, for the core to use. ``system``: the wheel was compiled against the
+    system's libraries. ``epoch`` is the time
     of all files, in seconds since 1970. The same arguments give the same bytes.
     """
-    version = local_version(official.version, march, rebuilt=core is not None, zlib_ng=zlib is not None)
+    made = {"system": system, "rebuilt": core is not None, "zlibng": zlib is not None}
+    version = local_version(official.version, march, *(kind for kind, is_so in made.items() if is_so))
     dist_info = f"{official.dist_info.split('-')[0]}-{version}.dist-info"
 
     def renamed(name: str) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from simdinstall import (
     conda,
     environment,
+    headers,
     install,
     package_managers,
     pipeline,
     plan,
     report,
+    source_build,
+    system_libs,
     toolchain,
 )
 from simdinstall.commands.frame import (
@@ -40,6 +44,8 @@ def install_built(arguments: Namespace, output: Output) -> int:
         target = _without_conda(target, output)
     if arguments.install_deps and not (arguments.check or arguments.dry_run):
         _install_compiler(arguments, target)
+        if request.libs == "system":
+            _install_libraries(arguments, target, request.without)
     with scratch_folder() as scratch:
         with open_services(offline=request.offline, lifetime=arguments.index_lifetime) as services:
             prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=True)
@@ -107,8 +113,23 @@ def _install_compiler(arguments: Namespace, target: Environment) -> None:
             f"no package manager is known for {target.distro}",
             hint="install gcc and the C library's headers, or leave --install-deps out: zig is fetched then",
         )
+    _run_manager(arguments, command, "No C compiler works here.")
+
+
+def _install_libraries(arguments: Namespace, target: Environment, without: Sequence[str]) -> None:
+    """Run the package manager's command for what Pillow is compiled with, after asking."""
+    missing = system_libs.lacking(system_libs.wanted(without))
+    more = system_libs.python_package(
+        source_build.includes(target, run), target, headers.manager_of(target.package_manager)
+    )
+    command = system_libs.install_command(missing, target, more)
+    if command:
+        _run_manager(arguments, command, "; ".join(map(str, missing)))
+
+
+def _run_manager(arguments: Namespace, command: tuple[str, ...], why: str) -> None:
     command = package_managers.elevated(command)
-    if agreed(arguments, f"No C compiler works here. Run `{shlex.join(command)}`?"):
+    if agreed(arguments, f"{why} Run `{shlex.join(command)}`?"):
         stderr_console().print(shlex.join(command), highlight=False)
         run(command, timeout=3600)
 

@@ -21,7 +21,7 @@ from simdinstall import environment, install, interrupt
 from simdinstall.environment import Environment
 from simdinstall.errors import UsageError
 from simdinstall.indexes import LISTING_LIFETIME
-from simdinstall.options import Group
+from simdinstall.options import Group, repeated
 from simdinstall.progress import TerminalProgress, sized, stderr_console
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def build_request(arguments: Namespace) -> Request:
         offline=arguments.offline,
         rebuild=arguments.rebuild,
         zlib_ng=arguments.zlib_ng,
+        libs=arguments.libs,
+        without=tuple(repeated(arguments, "without")),
     )
 
 

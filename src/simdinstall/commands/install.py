@@ -43,7 +43,11 @@ def _install_options(group: Group) -> None:
     group.flag("--dry-run", help="show the plan and stop")
     group.flag("--check", help="exit 1 if something would change, 0 if not; change nothing")
     group.flag("--conda", help="in a conda environment: take conda's Pillow out, record and all")
-    group.flag("--install-deps", help="have the package manager install a compiler where there is none")
+    group.flag(
+        "--install-deps",
+        help="have the package manager install a compiler where there is none,"
+        " and with --libs system what Pillow is compiled with",
+    )
     ask_options(group)
     output_options(group)
 
