@@ -75,6 +75,7 @@ def make_plan(official: Path, gcc: Toolchain, tmp_path: Path) -> Callable[..., P
             "tree": small_kernels.tree(folder),
             "prebuilt": None,
             "rebuild": None,
+            "source_build": None,
         } | changes
         parts["maker"] = parts["prebuilt"] or parts["toolchain"]
         return cast("Plan", SimpleNamespace(**parts))

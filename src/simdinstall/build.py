@@ -235,7 +235,9 @@ def _maker(plan: Plan) -> list[Any]:
 
 def _compiler_of(plan: Plan) -> list[Any]:
     assert plan.toolchain is not None
-    return [plan.toolchain.identity, plan.toolchain.kind, plan.toolchain.target_args]
+    compiler = plan.toolchain
+    tuning = [compiler.tuning] if compiler.tuning else []
+    return [compiler.identity, compiler.kind, compiler.target_args, *tuning]
 
 
 def _library(
@@ -361,6 +363,7 @@ def _provenance(
             "kind": plan.maker.kind,
             "version": plan.maker.version,
             "identity": plan.maker.identity,
+            **({"tuning": list(plan.toolchain.tuning)} if plan.toolchain and plan.toolchain.tuning else {}),
         },
         "prebuilt": plan.prebuilt
         and {"key": plan.prebuilt.key, "sha256": plan.prebuilt.sha256, "layout": plan.prebuilt.layout},

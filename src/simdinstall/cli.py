@@ -28,6 +28,7 @@ MODULES: Mapping[str, tuple[str, ...]] = {
     "doctor": ("doctor", "report"),
     "keep": ("upgrade", "hold", "docker"),
     "bench": ("bench",),
+    "tune": ("tune",),
     "cache": ("cache",),
 }
 

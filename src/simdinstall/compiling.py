@@ -84,6 +84,7 @@ class Builder:
             [
                 *self._toolchain.argv,
                 *self._toolchain.translate(flags),
+                *self._toolchain.tuning,
                 "-x",
                 "c-header",
                 name,

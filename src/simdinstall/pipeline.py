@@ -6,6 +6,7 @@ command line are a few calls of these functions.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -30,6 +31,7 @@ from simdinstall import (
     system_libs,
     toolchain,
     tree,
+    tuned,
     wheel,
     zlib_ng,
 )
@@ -45,6 +47,7 @@ from simdinstall.run import Runner, run
 from simdinstall.store import Store, digest
 from simdinstall.toolchain import Toolchain
 from simdinstall.tree import LeftOut
+from simdinstall.tuned import Tuned
 from simdinstall.verdict import Verdict
 from simdinstall.verify import verify
 from simdinstall.wheel import Wheel
@@ -102,11 +105,12 @@ def prepare(
     if installing:
         cpu.require_runnable(march, seen)
         environment.require_supported(target)
+    tuned_here = _tuned(request, services.store, seen)
     progress("looking for Pillow")
     compiler, compiled = None, None
     if request.libs == "system":
         features = source_build.require_libraries(request.without, target, services.run)
-        compiler = _find_compiler(request, seen, target, services)
+        compiler, tuned_here = _find_compiler(request, seen, target, services, tuned_here)
         compiled = source_build.build(
             _pillow_sdist(request, target, services.fetcher),
             features=features,
@@ -129,7 +133,13 @@ def prepare(
         zlib_sources = services.fetcher.sdist(zlib_ng.PROJECT, zlib_ng.RELEASE)
     libc = target.libc.split()[0]
     ready, why_compiled = _prebuilt(
-        request, march, libc=libc, catalogue=catalogue, official=extension_abi, release=official.version
+        request,
+        march,
+        libc=libc,
+        catalogue=catalogue,
+        official=extension_abi,
+        release=official.version,
+        tuned_here=tuned_here,
     )
     origins: tuple[Origin, ...] = ("simdinstall",) if ready else ("pillow-simd", "simdinstall")
     selected = kernels.select(catalogue, fidelity=request.fidelity, isas=march.isas, origins=origins)
@@ -161,7 +171,7 @@ def prepare(
             progress=progress,
         )
     if compiler is None and (ready is None or rebuilt is not None or zlib_sources is not None):
-        compiler = _find_compiler(request, seen, target, services)
+        compiler, tuned_here = _find_compiler(request, seen, target, services, tuned_here)
     chosen, ruled_out = build.fit(laid_out, extension_abi, catalogue)
     made = plan.make(
         request,
@@ -178,6 +188,7 @@ def prepare(
         left_out=ruled_out,
         rebuild=rebuilt,
         source_build=compiled,
+        tuned=tuned_here,
     )
     return Prepared(
         plan=made, up_to_date=_up_to_date(made) if installing else "", notes=services.fetcher.notes
@@ -197,15 +208,34 @@ def _require_consistent(request: Request) -> None:
     system_libs.wanted(request.without)
 
 
-def _find_compiler(request: Request, seen: cpu.Cpu, target: Environment, services: Services) -> Toolchain:
+def _tuned(request: Request, store: Store, seen: cpu.Cpu) -> Tuned | None:
+    """What was measured to be best, where the user leaves the choice and builds for this CPU."""
+    here = request.march in ("auto", "native") and request.cpu is None
+    left = request.compiler == "auto" and request.kernels == "auto" and not request.rebuild
+    return tuned.read(store, seen) if here and left else None
+
+
+def _find_compiler(
+    request: Request, seen: cpu.Cpu, target: Environment, services: Services, tuned_here: Tuned | None
+) -> tuple[Toolchain, Tuned | None]:
+    """The compiler that was measured to be best, if it is still there, else as asked for."""
     services.progress("looking for a compiler")
-    return toolchain.find(
-        _compiler(request),
-        run=services.run,
-        zig=services.fetcher.ziglang,
-        machine=seen.architecture,
-        libc=target.libc.split()[0],
-    )
+
+    def find(name: str, flags: tuple[str, ...]) -> Toolchain:
+        found = toolchain.find(
+            name,
+            run=services.run,
+            zig=services.fetcher.ziglang,
+            machine=seen.architecture,
+            libc=target.libc.split()[0],
+        )
+        ccache = shutil.which("ccache") if found.kind != "zig" else None
+        return replace(found, tuning=flags, argv=(*((ccache,) if ccache else ()), *found.argv))
+
+    if tuned_here is not None and tuned_here.compiler != tuned.PREBUILT:
+        with contextlib.suppress(BuildError, FetchError):
+            return find(tuned_here.compiler, tuned_here.flags), tuned_here
+    return find(_compiler(request), request.tuning), None
 
 
 def _pillow_sdist(request: Request, target: Environment, fetcher: Fetcher) -> Download:
@@ -220,8 +250,11 @@ def _prebuilt(
     catalogue: Catalogue,
     official: abi.Abi,
     release: str,
+    tuned_here: Tuned | None,
 ) -> tuple[Prebuilt | None, str]:
     """The prebuilt library that fits, or why there is none; BuildError where one must be."""
+    if tuned_here is not None and tuned_here.compiler != tuned.PREBUILT:
+        return None, f"{tuned_here.label} is {tuned_here.why}"
     if request.kernels == "source":
         return None, "asked for by --kernels source"
     try:

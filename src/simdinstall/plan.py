@@ -22,6 +22,7 @@ from simdinstall.rebuild import Rebuild
 from simdinstall.source_build import SourceBuild
 from simdinstall.toolchain import Toolchain
 from simdinstall.tree import LeftOut, Tree
+from simdinstall.tuned import Tuned
 
 #: Where the kernel library comes from: compiled beforehand if there is one that fits, only
 #: so, or always compiled here.
@@ -48,6 +49,7 @@ class Request:
     zlib_ng: bool = False
     libs: Libs = "bundled"
     without: tuple[str, ...] = ()
+    tuning: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,12 +113,13 @@ def make(
     left_out: Sequence[LeftOut],
     rebuild: Rebuild | None = None,
     source_build: SourceBuild | None = None,
+    tuned: Tuned | None = None,
 ) -> Plan:
     """Put the findings together and say why each choice was made.
 
     ``kernels`` and ``left_out`` are the kernels of ``tree`` that the official extension's
     ABI admits, and those that it rules out. ``why_compiled``: why no prebuilt library is
-    used.
+    used. ``tuned``: what a measurement chose.
     """
     release = sources.pillow.version
     reasons = (
@@ -129,7 +132,7 @@ def make(
         *_rebuild_reasons(rebuild, toolchain),
         *_zlib_reasons(sources, toolchain),
         _kernels_reason(kernels, march, cpu),
-        *_library_reasons(request, toolchain, prebuilt, why_compiled),
+        *_library_reasons(request, toolchain, prebuilt, why_compiled, tuned),
         _flags_reason(march),
         Reason(subject="fidelity", choice=request.fidelity, why=FIDELITY_WHY[request.fidelity]),
     )
@@ -287,12 +290,18 @@ def _kernels_reason(kernels: Sequence[Kernel], march: March, cpu: Cpu) -> Reason
 
 
 def _library_reasons(
-    request: Request, toolchain: Toolchain | None, prebuilt: Prebuilt | None, why_compiled: str
+    request: Request,
+    toolchain: Toolchain | None,
+    prebuilt: Prebuilt | None,
+    why_compiled: str,
+    tuned: Tuned | None,
 ) -> tuple[Reason, ...]:
     if prebuilt is not None:
         asked = (
             "asked for by --kernels prebuilt" if request.kernels == "prebuilt" else "it fits this extension"
         )
+        if tuned is not None:
+            asked += f", and is {tuned.why}"
         why = (
             f"{asked}; compiled by {prebuilt.kind} {prebuilt.version} for the structs of"
             f" Pillow {prebuilt.layout}; no compiler is needed; sha256 {prebuilt.sha256[:16]}…"
@@ -303,8 +312,8 @@ def _library_reasons(
         Reason(subject="kernel library", choice="compiled here", why=why_compiled),
         Reason(
             subject="compiler",
-            choice=f"{toolchain.kind} {toolchain.version}",
-            why=_compiler_why(request, toolchain),
+            choice=" ".join((toolchain.kind, toolchain.version, *toolchain.tuning)),
+            why=tuned.why if tuned else _compiler_why(request, toolchain),
         ),
     )
 

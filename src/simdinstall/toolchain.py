@@ -105,8 +105,8 @@ class Toolchain:
     """A compiler that works, and how it is called.
 
     ``argv`` starts a compilation and ``linker`` a link. ``target_args`` go with every
-    compilation. ``identity`` is what cache keys hold: another identity may give other
-    bytes.
+    compilation, and ``tuning`` after all other flags. ``identity`` is what cache keys hold:
+    another identity may give other bytes.
     """
 
     kind: Kind
@@ -117,10 +117,12 @@ class Toolchain:
     identity: str
     machine: str
     linker: tuple[str, ...]
+    tuning: tuple[str, ...] = ()
 
     def compile_argv(self, source: str, output: str, flags: Sequence[str]) -> list[str]:
         """The command that compiles one unit with :meth:`translate`-d flags."""
-        return [*self.argv, *self.target_args, *self.translate(flags), "-c", source, "-o", output]
+        flags = [*self.translate(flags), *self.tuning]
+        return [*self.argv, *self.target_args, *flags, "-c", source, "-o", output]
 
     def link_argv(self, inputs: Sequence[str], output: str, options: Sequence[str] = ()) -> list[str]:
         """The command that links a shared object; ``options`` as the linker itself takes them."""
