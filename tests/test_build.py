@@ -276,7 +276,7 @@ official, folder, cache = map(Path, sys.argv[3:])
 plan = SimpleNamespace(
     march=small_kernels.march("x86-64-v2"), release="13.0.0", fidelity="exact",
     sources=t.Sources(pillow=t.download(official), pillow_simd=None),
-    toolchain=toolchain.find("gcc", zig=t.no_zig), prebuilt=None, rebuild=None,
+    toolchain=toolchain.find("gcc", zig=t.no_zig), prebuilt=None, rebuild=None, source_build=None,
     abi=abi.read(wheel.extension(official)[1], name=t.NAME), tree=small_kernels.tree(folder),
 )
 plan.maker = plan.toolchain

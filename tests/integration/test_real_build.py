@@ -125,6 +125,7 @@ def plan_for(stock: Path, compiler: str, folder: Path, fetcher: Fetcher, *, leve
         toolchain=compiler_here,
         prebuilt=None,
         rebuild=None,
+        source_build=None,
         maker=compiler_here,
         abi=found,
         tree=tree.lay_out(
