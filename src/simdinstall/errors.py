@@ -104,7 +104,7 @@ EXIT_CODES: dict[int, str] = {
     7: "verification failed; nothing was installed",
     8: "the installation failed and was undone",
     9: "another simdinstall is at work",
-    10: "simdinstall's records are damaged",
+    10: "simdinstall's records are damaged, or Pillow was changed since (`rollback --force`)",
     11: "no space left on the device",
     12: "any other error",
     EXIT_INTERRUPTED: "interrupted",

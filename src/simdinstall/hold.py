@@ -69,7 +69,8 @@ def hold_environment(env: Environment, version: str) -> Held:
         tool="pip",
         files=(constraints, config),
         can="`pip install` and `pip install -U` keep this build; what wants another Pillow fails and says so",
-        cannot="`pip --isolated`, PIP_CONSTRAINT and `pip uninstall` go past it; uv does not read pip.conf",
+        cannot="`pip --isolated`, PIP_CONSTRAINT and `pip uninstall` go past it; uv does not read pip.conf:"
+        f" --project DIR, or for `uv pip` UV_CONSTRAINT={constraints}",
     )
 
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.util
 import os
 import re
 import shutil
+import ssl
 import stat
 import tarfile
 import zipfile
@@ -33,6 +35,8 @@ WATCHED = ("usr/lib/python3", "usr/lib/python3.*", "usr/local", "home", "root", 
 
 #: Byte code, our own records, and a database that rpm writes to when it is asked.
 UNWATCHED = ("__pycache__", ".simdinstall", ".rpmdb")
+
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 SPEC = """\
 %global debug_package %{{nil}}
@@ -111,6 +115,18 @@ class System:
             site / "simdinstall",
             ignore=shutil.ignore_patterns("__pycache__"),
         )
+        patches = importlib.util.find_spec("simdinstall.patches")
+        assert patches is not None
+        # In a checkout it lies elsewhere.
+        (folder,) = patches.submodule_search_locations or ()
+        shutil.copytree(folder, site / "simdinstall" / "patches", dirs_exist_ok=True)
+
+    def connect(self) -> None:
+        """Let those inside reach what this machine reaches."""
+        for name in ("etc/resolv.conf", "etc/hosts"):
+            shutil.copy(Path("/", name), self.root / name)
+        own = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
+        shutil.copy(os.environ.get("SSL_CERT_FILE", own), self.root / CERTIFICATES[1:])
 
     def run(self, *words: str, user: str = ROOT, check: bool = True) -> Completed:
         """Run something inside, as root or as the ordinary user."""
@@ -121,6 +137,7 @@ class System:
             f"HOME={HOMES[user]}",
             "LC_ALL=C.UTF-8",
             "COLUMNS=200",
+            f"SSL_CERT_FILE={CERTIFICATES}",
         )
         enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "sh")
         return run([*enter, self.root, user, *inside, *words], timeout=300, check=check)
@@ -159,6 +176,10 @@ class System:
             self.run("rpmbuild", "-bb", "--quiet", "--define", "_topdir /mnt/rpmbuild", "/mnt/pillow.spec")
             (made,) = self.root.glob("mnt/rpmbuild/RPMS/*/*.rpm")
             self.run("rpm", "--install", "--nodeps", f"/{made.relative_to(self.root)}")
+        elif manager == "apk":
+            # There is no apk in Debian: its database, written as apk does, and the files.
+            shutil.copytree(laid, self.root, dirs_exist_ok=True)
+            self._apk(laid)
         else:
             made = self.root / "mnt/python-pillow-12.3.0-1-any.pkg.tar.gz"
             (laid / ".PKGINFO").write_text(PKGINFO)
@@ -169,9 +190,30 @@ class System:
             self.run("pacman", *PACMAN, "--upgrade", f"/{made.relative_to(self.root)}")
         shutil.rmtree(laid)
 
+    def _apk(self, laid: Path) -> None:
+        lines = [
+            "C:Q1hYHyh2dbpJUi1VaQsOiBpkjTVWw=",
+            "P:musl",
+            "V:1.2.5-r9",
+            "F:lib",
+            "R:ld-musl-x86_64.so.1",
+            "",
+        ]
+        lines += ["C:Q1pN5mSmYRSxGkRCTuoVWOuvGMpYo=", "P:py3-pillow", "V:12.3.0-r0", "A:x86_64", "L:MIT-CMU"]
+        for folder, _, names in os.walk(laid):
+            lines.append(f"F:{Path(folder).relative_to(laid)}")
+            lines += [text for name in names for text in (f"R:{name}", "Z:Q1lCAFxHh4rrXXP0dP2UuYlzHUbXc=")]
+        database = self.root / "lib/apk/db/installed"
+        database.parent.mkdir(parents=True)
+        database.write_text("\n".join(lines) + "\n\n")
+
     def _remove_package(self, manager: str) -> None:
         if manager == "rpm":
             self.run("rpm", "--erase", "--nodeps", "python3-pillow")
+        elif manager == "apk":
+            shutil.rmtree(self.root / "lib/apk")
+            for path in self.root.glob(f"usr/local/lib/{self.library.name}/dist-packages/[Pp]*"):
+                shutil.rmtree(path)
         else:
             self.run("pacman", *PACMAN, "--remove", "python-pillow")
 

@@ -189,12 +189,12 @@ def test_dpkgs_where_nothing_is_managed(free: System, user: str) -> None:
     assert free.snapshot() == before
 
 
-@pytest.mark.parametrize("manager", ["rpm", "pacman"])
+@pytest.mark.parametrize("manager", ["rpm", "pacman", "apk"])
 def test_other_package_managers(free: System, shop: Shop, manager: str) -> None:
     """rpm and pacman themselves, with databases of their own, beside dpkg."""
     with free.packaged(manager, shop.wheel(OLDER, free.series)):
         before = free.snapshot()
-        name = {"rpm": "python3-pillow", "pacman": "python-pillow"}[manager]
+        name = {"rpm": "python3-pillow", "pacman": "python-pillow", "apk": "py3-pillow"}[manager]
         # Debian 12's rpm looks into a database of the user's own, in his home.
         for user in (ROOT,) if manager == "rpm" else (ROOT, NEWCOMER):
             document = doctor(free, "/usr/bin/python3", user)
@@ -204,3 +204,22 @@ def test_other_package_managers(free: System, shop: Shop, manager: str) -> None:
             assert refused.returncode == 4
             assert "belongs to the package manager" in refused.output
         assert free.snapshot() == before
+
+
+def test_python_314(tmp_path: Path) -> None:
+    """Debian sid has Python 3.14: the commands themselves, an ordinary user, the real index."""
+    newest = System(debian.make(Path(FOLDER), "sid"), tmp_path / "root")
+    newest.connect()
+    prefix = f"{debian.HOMES[NEWCOMER]}/env"
+    newest.run("python3", "-m", "venv", "--without-pip", prefix, user=NEWCOMER)
+    before = newest.snapshot()
+    done = newest.simdinstall("--yes", "--python", prefix, user=NEWCOMER)
+    assert done.returncode == 0, done.output
+    document = doctor(newest, prefix, NEWCOMER)
+    assert (document["exit_code"], document["ours"]) == (0, True)
+    back = newest.simdinstall("rollback", "--yes", "--python", prefix, user=NEWCOMER)
+    assert back.returncode == 0, back.output
+    after = newest.snapshot()
+    cache = str(newest.root / "home/newcomer/.cache/")
+    assert {name: state for name, state in after.items() if not name.startswith(cache)} == before
+    shutil.rmtree(newest.root)

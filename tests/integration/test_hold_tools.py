@@ -111,6 +111,11 @@ def test_what_is_held_goes_with_the_build(shell: Shell) -> None:
     shell.accelerate()
     install.install(our_wheel(shell.folder / "w", "13.0.1"), GOOD, look(shell.site), grace=0)
     shell.simdinstall("hold")
+    # uv pip reads no pip.conf, but the same constraints where it is told of them.
+    shell.environ["UV_CONSTRAINT"] = str(shell.prefix / "simdinstall-constraints.txt")
+    for words in (("dependent",), ("-U", "pillow"), ("pillow>=13.0.1",)):
+        shell.uv("pip", "install", "-q", "--python", shell.python, *words, check=False)
+        assert shell.version() == "13.0.1+simd.v3", words
     shell.simdinstall("rollback", "--yes")
     assert OURS in (shell.prefix / "simdinstall-constraints.txt").read_text()
     said = shell.simdinstall("rollback", "--to", "original", "--yes")
