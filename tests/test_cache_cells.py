@@ -68,3 +68,12 @@ def test_a_wheel_for_the_oldest_glibc_is_preferred() -> None:
 def test_cells_survive_json() -> None:
     for cell in (cache_parts.cell(), cache_parts.cell(py="3.14t", level="haswell", fidelity="bounded")):
         assert cells.from_json(cells.to_json(cell)) == cell
+
+
+def test_platforms() -> None:
+    both = ("manylinux_x86_64", "musllinux_x86_64")
+    assert cells.parse_platforms(", ".join(both)) == both
+    refused = {"win_amd64": "no platform", "manylinux_aarch64": "nothing can be built", ",": "no platform"}
+    for text, said in refused.items():
+        with pytest.raises(UsageError, match=said):
+            cells.parse_platforms(text)

@@ -201,7 +201,7 @@ class Departed:
         return {"workers": {address: {} for address in self.there}}
 
     def run(self, function: Callable[[], Any], **options: Any) -> dict[str, Any]:
-        return {"tcp://a": function()}
+        return {address: function() for address in options["workers"]}
 
     def submit(self, *arguments: Any, **options: Any) -> Any:
         assert options["workers"] == ["tcp://a"]
@@ -231,6 +231,29 @@ def test_a_worker_that_leaves_takes_its_task_with_it(tmp_path: Path) -> None:
     time.sleep(0.3)
     with pytest.raises(BusyError, match="no worker came"):
         team.workers()
+
+
+def test_a_worker_that_is_gone_is_started_again() -> None:
+    client = Departed()
+    revived: list[int] = []
+
+    def revive() -> None:
+        revived.append(len(client.there))
+
+    team = dask_cluster.DaskWorkers([client], expected=1, patience=60, interval=0, revive=revive)
+    assert len(team.workers()) == 1
+    assert team.complete
+    assert not revived
+    client.there = []
+    assert team.workers() == ()
+    assert revived == [0]
+    # Others wait for the one that comes in its place, and ask for it once in a while only.
+    assert not team.complete
+    assert team.workers() == ()
+    assert revived == [0]
+    client.there = ["tcp://b"]
+    assert [one.name for one in team.workers()] == ["tcp://b"]
+    assert team.complete
 
 
 def test_a_worker_of_another_version_is_not_used() -> None:

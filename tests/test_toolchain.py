@@ -81,6 +81,12 @@ def test_the_real_gcc_works() -> None:
     assert "linux" in found.identity
 
 
+def test_a_compiler_for_another_libc_is_passed_over() -> None:
+    with pytest.raises(BuildError, match="cannot be used") as caught:
+        toolchain.find("gcc", zig=never, libc="musl")
+    assert "musl is wanted" in caught.value.why
+
+
 def test_gcc_comes_first_and_zig_is_not_fetched(folder: Callable[..., str]) -> None:
     path = folder(gcc="works", clang="works")
     assert toolchain.find("auto", zig=never, path=path).path.name == "gcc"

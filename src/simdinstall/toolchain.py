@@ -278,6 +278,9 @@ def _recognise(path: Path, *, run: Runner, machine: str, libc: str) -> Toolchain
             linker=(str(path), "ld.lld"),
         )
     target = _ask(run, path, "-dumpmachine").strip()
+    # Its headers and what it links by default are of one libc; zig has those of both.
+    if target and ("musl" in target) != (libc == "musl"):
+        raise BuildError("wrong libc", why=f"it compiles for {target}, and {libc} is wanted")
     linker = _ask(run, path, "-Wl,--version").partition("\n")[0]
     return Toolchain(
         kind=kind,

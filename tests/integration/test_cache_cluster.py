@@ -1,7 +1,8 @@
 """A cache built by real workers: Dask's and Slurm's, one of which is killed meanwhile.
 
-Minutes: only when asked for by ``SIMDINSTALL_TEST_CLUSTER=1``. Slurm (slurmctld, slurmd,
-munged) is started here as root, two nodes on one machine, where it is installed.
+Three Pythons (those of 3.11, 3.12 and 3.13 that are found) at four levels. Minutes: only
+when asked for by ``SIMDINSTALL_TEST_CLUSTER=1``. Slurm (slurmctld, slurmd, munged) is
+started here as root, two nodes on one machine, where it is installed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,16 @@ pytestmark = [
     pytest.mark.skipif("SIMDINSTALL_TEST_CLUSTER" not in os.environ, reason="SIMDINSTALL_TEST_CLUSTER"),
 ]
 
-HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
+PYENV = Path.home() / ".pyenv" / "versions"
+LEVELS = 4
+
+
+def pythons() -> list[str]:
+    found = {f"3.{sys.version_info[1]}": sys.executable}
+    for series in ("3.11", "3.12", "3.13"):
+        here = [*PYENV.glob(f"{series}.*/bin/python{series}"), shutil.which(f"python{series}")]
+        found.setdefault(series, next((str(path) for path in here if path), ""))
+    return [path for path in found.values() if path]
 
 
 @contextlib.contextmanager
@@ -78,13 +88,35 @@ def started(*commands: Sequence[str]) -> Iterator[list[subprocess.Popen[bytes]]]
 
 def build(root: Path, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "simdinstall", "cache", "build", str(root), "--pillow", "13.0.0"]
-    matrix = ["--python", sys.executable, "--march", "portable,v2", "--quick"]
+    matrix = ["--python", ",".join(pythons()), "--quick"]
     return subprocess.Popen([*command, *matrix, *options], text=True, stderr=subprocess.PIPE)
 
 
-def whole(root: Path, cells: int) -> None:
+def whole(root: Path, said: Sequence[str], seen: Sequence[int]) -> None:
+    """Every cell was built once, but for those that were being built by the one that died."""
+    cells = LEVELS * len(pythons())
     found = check.check(node.place(str(root)))
-    assert (found.wheels, found.problems) == (cells, ())
+    assert (found.wheels, found.problems) == (cells, ()), said
+    listed = parse((root / NAME).read_bytes(), where="here")
+    assert all(entry.verified for entry in listed.entries), said
+    begun = [line.split(": building")[0] for line in said if ": building" in line]
+    assert len(begun) == cells + 1, said
+    assert len(set(begun)) == cells
+    assert len(seen) > 1
+
+
+def killed_in_the_middle(building: subprocess.Popen[str], kill: Callable[[], None]) -> list[str]:
+    """All that the builder says. ``kill`` is called a moment after the third cell was begun."""
+    assert building.stderr is not None
+    said: list[str] = []
+    for line in building.stderr:
+        said.append(line)
+        if sum(": building" in one for one in said) == 3 and ": building" in line:
+            time.sleep(1)
+            kill()
+    assert building.wait() == 0, said
+    assert any("its worker died" in line for line in said), said
+    return said
 
 
 def test_dask_workers_of_which_one_is_killed(tmp_path: Path) -> None:
@@ -98,18 +130,9 @@ def test_dask_workers_of_which_one_is_killed(tmp_path: Path) -> None:
     worker = [dask[0], "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
     worker += ["--no-dashboard", "--local-directory", str(tmp_path / "dask")]
     root = tmp_path / "wh"
-    with started([*scheduler, "--no-dashboard"], worker, worker) as (_, first, _second), polled(root):
-        building = build(root, "--dask", address)
-        assert building.stderr is not None
-        said = []
-        for line in building.stderr:
-            said.append(line)
-            if sum("building" in one for one in said) == 2 and first.poll() is None:
-                time.sleep(2)
-                first.send_signal(signal.SIGKILL)
-        assert building.wait() == 0, said
-    assert any("its worker died" in line for line in said)
-    whole(root, 2)
+    with started([*scheduler, "--no-dashboard"], worker, worker) as (_, first, _second), polled(root) as seen:
+        said = killed_in_the_middle(build(root, "--dask", address), first.kill)
+    whole(root, said, seen)
 
 
 SLURM = """\
@@ -132,7 +155,7 @@ ReturnToService=2
 MpiDefault=none
 SwitchType=switch/none
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port=17011 CPUs=1 RealMemory=2000 Feature=x86_64_v2
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port=17012 CPUs=1 RealMemory=2000 Feature=x86_64_v3
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port=17012 CPUs=1 RealMemory=2000 Feature=x86_64_v4
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -164,14 +187,37 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def test_slurm_starts_the_workers(slurm: None, tmp_path: Path) -> None:
+def job_processes() -> dict[str, list[int]]:
+    """The processes of each Slurm job on this machine."""
+    found: dict[str, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            variables = (folder / "environ").read_bytes().split(b"\0") if folder.name.isdigit() else []
+            for variable in variables:
+                if variable.startswith(b"SLURM_JOB_ID="):
+                    found.setdefault(variable.partition(b"=")[2].decode(), []).append(int(folder.name))
+    return found
+
+
+def test_slurm_starts_the_workers_and_one_of_them_again(slurm: None, tmp_path: Path) -> None:
     root = tmp_path / "wh"
-    more = ["--slurm-cores", "1", "--slurm-memory", "1GB", "--slurm-interface", "lo"]
-    with polled(root):
-        building = build(root, "--slurm", *more)
-        _, said = building.communicate()
-    assert building.returncode == 0, said
-    whole(root, 2)
+    more = ["--slurm-cores", "1", "--slurm-memory", "1GB", "--slurm-interface", "lo", "--patience", "120"]
+    victims: list[str] = []
+
+    def kill() -> None:
+        job, processes = sorted(job_processes().items())[0]
+        victims.append(job)
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    with polled(root) as seen:
+        said = killed_in_the_middle(build(root, "--slurm", *more), kill)
+    whole(root, said, seen)
+    log = (tmp_path / "slurmctld.log").read_text()
+    assert len(victims) == 1
+    # Two groups of one job each, and one in the killed one's place.
+    assert log.count("_slurm_rpc_submit_batch_job: JobId=") == 3, log
 
 
 def test_a_slurm_job_that_never_starts(slurm: None, tmp_path: Path) -> None:

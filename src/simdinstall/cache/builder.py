@@ -51,6 +51,7 @@ from simdinstall.cache.task import Failure, Outcome, Source, Task, find_python
 from simdinstall.cpu import March, detect
 from simdinstall.errors import BusyError, FetchError, SimdinstallError, UsageError
 from simdinstall.fetch import Download, Fetcher
+from simdinstall.plan import KernelSource
 
 State = Literal["queued", "building", "elsewhere", "verified", "unverified", "unchanged", "failed"]
 
@@ -69,6 +70,7 @@ class Wanted:
     """How to build. ``patience``: seconds to wait for the first worker, and for others' cells."""
 
     compiler: str = "auto"
+    kernels: KernelSource = "auto"
     quick: bool = False
     verify: bool = True
     rebuild: bool = False
@@ -259,6 +261,7 @@ def _jobs(
                 "pillow": pillow.sha256,
                 "pillow_simd": simd.sha256 if simd else "",
                 "compiler": wanted.compiler,
+                "kernels": wanted.kernels,
                 "epoch": build.source_date_epoch(),
             }
         )
@@ -279,6 +282,7 @@ def _jobs(
             pillow=_source(pillow),
             pillow_simd=_source(simd) if simd else None,
             compiler=wanted.compiler,
+            kernels=wanted.kernels,
             quick=wanted.quick,
             verify=wanted.verify,
         )

@@ -108,6 +108,22 @@ def parse_releases(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def parse_platforms(text: str) -> tuple[str, ...]:
+    """``manylinux_x86_64,musllinux_x86_64`` checked and in that order. UsageError."""
+    found = [part.strip() for part in text.split(",") if part.strip()]
+    for part in found:
+        machine = platform_tags(part)[0].removesuffix("_x86_64")
+        if machine == platform_tags(part)[0]:
+            raise UsageError(
+                f"nothing can be built for {part}",
+                why="there are no kernels for this machine yet; its wheels would be the official ones",
+                hint="leave it out: its nodes take stock Pillow from your index or PyPI as before",
+            )
+    if not found:
+        raise UsageError("no platform was named", hint="say --platform manylinux_x86_64")
+    return tuple(dict.fromkeys(found))
+
+
 def parse_marches(text: str, cpu: Cpu) -> tuple[March, ...]:
     """Each ``--march`` resolved; those that mean the same, once. CpuError for an unknown one."""
     marches = [resolve_march(part.strip(), cpu) for part in text.split(",") if part.strip()]

@@ -25,6 +25,9 @@ from simdinstall.run import CommandFailed, Runner, run
 #: Seconds until a scheduler that does not answer is given up.
 PATIENCE = 30.0
 
+#: Seconds between two tries to have jobs started again whose workers are gone.
+REVIVAL = 5.0
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlurmJobs:
@@ -56,13 +59,14 @@ class DaskWorkers:
         close: Callable[[], None] = lambda: None,
         patience: float = 600.0,
         waiting: Callable[[], str] = lambda: "",
+        revive: Callable[[], None] = lambda: None,
         work: Callable[[Task], Outcome] = perform,
         interval: float = 1.0,
     ) -> None:
-        """``expected``: how many workers are to come; until ``patience`` seconds others wait for them.
+        """``expected``: how many workers are to come; for ``patience`` seconds others wait for them.
 
-        ``waiting`` tells why workers have not come, for the message. ``interval``: seconds
-        between questions for who is there.
+        ``waiting`` tells why workers have not come, for the message. ``revive`` has those
+        started again that are gone. ``interval``: seconds between questions for who is there.
         """
         self._clients = tuple(clients)
         self._expected = expected
@@ -70,21 +74,22 @@ class DaskWorkers:
         self._deadline = time.monotonic() + patience
         self._patience = patience
         self._waiting = waiting
+        self._revive = revive
+        self._revived = 0.0
         self._work = work
         self._interval = interval
         self._known: dict[str, Worker] = {}
         self._refused: dict[str, str] = {}
         self._running: dict[str, tuple[Any, Any, Task]] = {}
         self._present: frozenset[str] = frozenset()
-        self._most = 0
         self._fit: tuple[Worker, ...] = ()
         self._asked = 0.0
         self._client_of: dict[str, Any] = {}
 
     @property
     def complete(self) -> bool:
-        """Whether all that were expected are there, have been there, or have had their time."""
-        return self._most >= self._expected or time.monotonic() > self._deadline
+        """Whether all that were expected are there, or have had their time to come (again)."""
+        return len(self._fit) >= self._expected or time.monotonic() > self._deadline
 
     def workers(self) -> Sequence[Worker]:
         """Those that are connected and fit. BuildError when the scheduler is gone or none fits."""
@@ -106,8 +111,13 @@ class DaskWorkers:
         self._client_of = present
         self._present, self._asked = frozenset(present), time.monotonic()
         fit = tuple(self._known[address] for address in present if address in self._known)
+        if len(fit) < len(self._fit):
+            # Another gets the same time to come in its place.
+            self._deadline = self._asked + self._patience
         self._fit = fit
-        self._most = max(self._most, len(fit))
+        if len(fit) < self._expected and self._asked >= self._revived + REVIVAL:
+            self._revived = self._asked
+            self._revive()
         if not fit and self._refused and not self._running:
             raise BuildError("no worker of the cluster can build", why="; ".join(self._refused.values()))
         if not fit and not self._running and time.monotonic() > self._deadline:
@@ -219,6 +229,8 @@ def slurm(jobs: SlurmJobs, *, patience: float = 600.0, run: Runner = run) -> Das
             hint="run this where `sbatch` works, or use --dask ADDRESS, or leave both out to build here",
         ) from error
     cluster_class = _library("dask_jobqueue", "SLURMCluster")
+    # A job whose worker is gone counts as lost after this: long enough for a broken connection.
+    _library("dask", "config").set({"distributed.deploy.lost-worker-timeout": "5s"})
     client_class = _library("distributed", "Client")
     clusters: list[Any] = []
     clients: list[Any] = []
@@ -227,6 +239,11 @@ def slurm(jobs: SlurmJobs, *, patience: float = 600.0, run: Runner = run) -> Das
         for cluster in clusters:
             with contextlib.suppress(Exception):
                 cluster.close(timeout=20)
+
+    def revive() -> None:
+        # Jobs that wait or run stay as they are; for one that has lost its worker there is a new one.
+        for cluster in clusters:
+            cluster.scale(jobs=jobs.jobs)
 
     try:
         for constraint in jobs.constraints:
@@ -264,6 +281,7 @@ def slurm(jobs: SlurmJobs, *, patience: float = 600.0, run: Runner = run) -> Das
         close=close,
         patience=patience,
         waiting=lambda: why_pending(run=run),
+        revive=revive,
     )
 
 

@@ -24,7 +24,7 @@ from simdinstall.cache.cells import Cell
 from simdinstall.environment import Environment, State
 from simdinstall.errors import FetchError, SimdinstallError
 from simdinstall.fetch import Download, Fetcher
-from simdinstall.plan import Request
+from simdinstall.plan import KernelSource, Request
 from simdinstall.progress import silent
 from simdinstall.run import run
 from simdinstall.store import Store, default_root
@@ -52,6 +52,7 @@ class Task:
     pillow: Source
     pillow_simd: Source | None
     compiler: str = "auto"
+    kernels: KernelSource = "auto"
     quick: bool = False
     verify: bool = True
 
@@ -154,6 +155,7 @@ def _build(task: Task, scratch: Path, store: Store) -> tuple[Wheel, dict[str, An
         pillow=task.cell.release,
         fidelity="bounded" if task.cell.fidelity == "bounded" else "exact",
         compiler=task.compiler,
+        kernels=task.kernels,
         cpu=None,
     )
     if not task.verify:

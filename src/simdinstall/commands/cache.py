@@ -91,7 +91,7 @@ def _build_options(group: Group) -> None:
         "--platform",
         default="manylinux_x86_64",
         metavar="NAMES",
-        help="by commas (default: manylinux_x86_64)",
+        help="by commas: manylinux_x86_64 (default), musllinux_x86_64",
     )
     group.value("--fidelity", default="exact", choices=("exact", "bounded"), help="see `simdinstall --help`")
     group.value(
@@ -157,18 +157,19 @@ def _build(arguments: Namespace, output: Output) -> int:
     marches = cells.parse_marches(arguments.march, here)
     signer = signing.load_secret(arguments.sign) if arguments.sign else None
     house = House(arguments.where, pages=pages)
+    platforms = cells.parse_platforms(arguments.platform)
     pythons = builder.resolve_pythons(arguments.python or _active_python())
     with open_services(offline=arguments.offline, lifetime=arguments.index_lifetime) as services:
         if arguments.pillow:
             releases = cells.parse_releases(arguments.pillow)
         else:
-            tags = cells.tags(pythons[0], arguments.platform.split(",")[0])
+            tags = cells.tags(pythons[0], platforms[0])
             releases = (services.fetcher.newest("pillow", tags=tags, python=pythons[0].name.rstrip("t")),)
         matrix = cells.matrix(
             releases,
             pythons,
             marches,
-            platforms=[part.strip() for part in arguments.platform.split(",")],
+            platforms=platforms,
             fidelity=arguments.fidelity,
         )
         fetcher = services.fetcher
@@ -182,6 +183,7 @@ def _build(arguments: Namespace, output: Output) -> int:
                 executor=_executor(arguments),
                 wanted=Wanted(
                     compiler=arguments.compiler,
+                    kernels=arguments.kernels,
                     quick=arguments.quick,
                     verify=not arguments.no_verify,
                     rebuild=arguments.rebuild,
