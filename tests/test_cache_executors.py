@@ -14,7 +14,16 @@ import pytest
 import cache_parts
 from simdinstall.cache import dask_cluster, worker
 from simdinstall.cache.executors import Done, Executor, LocalProcesses
-from simdinstall.cache.task import Failure, Outcome, Source, Task, describe, perform, travelling
+from simdinstall.cache.task import (
+    Failure,
+    Outcome,
+    Source,
+    Task,
+    describe,
+    find_python,
+    perform,
+    travelling,
+)
 from simdinstall.errors import BuildError, BusyError, UsageError
 from simdinstall.run import CommandFailed, Completed
 
@@ -95,9 +104,10 @@ def test_processes_work_side_by_side(tmp_path: Path, pretending: Callable[[int],
     names = [w.name for w in executor.workers()]
     for name in names:
         executor.submit(name, task(tmp_path))
-    done = [ends(executor), *executor.wait(5)]
-    while len(done) < 2:
-        done += executor.wait(5)
+    done: list[Done] = []
+    until = time.monotonic() + 60
+    while len(done) < 2 and time.monotonic() < until:
+        done += executor.wait(0.5)
     assert {d.worker for d in done} == set(names)
     assert len({d.outcome.filename for d in done if d.outcome}) == 2
 
@@ -137,6 +147,16 @@ def test_a_real_process_says_what_is_wrong(tmp_path: Path) -> None:
         assert "cannot be used" in done.outcome.failure.what
     finally:
         executor.close()
+
+
+def test_an_interpreter_must_be_able_to_load_the_wheel() -> None:
+    here = cache_parts.cell(py=f"3.{sys.version_info[1]}")
+    found = find_python(here)
+    assert found is not None
+    assert found.version[:2] == sys.version_info[:2]
+    # This machine's Pythons are of one libc, and the wheel would be for the other.
+    other = "manylinux_x86_64" if "musl" in found.libc else "musllinux_x86_64"
+    assert find_python(replace(here, platform=other)) is None
 
 
 # ------------------------------------------------------------------------- Dask

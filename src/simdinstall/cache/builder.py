@@ -243,7 +243,7 @@ def _jobs(
 ) -> list[_Job]:
     code = code_digest()
     present = before.by_cell()
-    pythons: dict[cells.Python, bool] = {}
+    pythons: dict[tuple[cells.Python, str], bool] = {}
     jobs = []
     for row in rows:
         cell, march = row.cell, levels[row.cell.level]
@@ -271,10 +271,11 @@ def _jobs(
             continue
         if entry is not None and entry.inputs == inputs and not wanted.rebuild:
             # Not verified so far: only worth another try where that has become possible.
-            if cell.python not in pythons:
-                pythons[cell.python] = wanted.verify and find_python(cell.python) is not None
+            wanted_python = cell.python, cell.platform
+            if wanted_python not in pythons:
+                pythons[wanted_python] = wanted.verify and find_python(cell) is not None
             why = str(entry.verdict.get("why", ""))
-            if not pythons[cell.python] or why.endswith(_lacks(march)):
+            if not pythons[wanted_python] or why.endswith(_lacks(march)):
                 row.state, row.why = "unchanged", f"not verified: {why}"
                 continue
         task = Task(

@@ -239,14 +239,16 @@ def _interpreter(task: Task) -> tuple[Environment | None, str]:
     python = task.cell.python
     if not task.verify:
         return None, ""
-    found = find_python(python)
+    found = find_python(task.cell)
     if found is None:
-        return None, f"the machine that built it has no Python {python.name}"
+        libc = " for musl" if task.cell.platform.startswith("musl") else ""
+        return None, f"the machine that built it has no Python {python.name}{libc}"
     return found, ""
 
 
-def find_python(python: cells.Python) -> Environment | None:
-    """An interpreter of that version on this machine: the named one, else the first that works."""
+def find_python(cell: Cell) -> Environment | None:
+    """An interpreter on this machine that a cell's wheel is for: the named one, else the first that works."""
+    python, loadable = cell.python, frozenset(cells.tags(cell.python, cell.platform))
     candidates = [Path(python.path)] if python.path else []
     if sys.version_info[:2] == python.version:
         candidates.append(Path(sys.executable))
@@ -262,7 +264,8 @@ def find_python(python: cells.Python) -> Environment | None:
             env = environment.inspect(candidate)
         except SimdinstallError:
             continue
-        if env.version[:2] == python.version and env.free_threaded == python.threaded:
+        same = env.version[:2] == python.version and env.free_threaded == python.threaded
+        if same and not loadable.isdisjoint(env.tags):
             return env
     return None
 
