@@ -8,7 +8,15 @@ import pytest
 
 from simdinstall.errors import TargetError
 from simdinstall.ownership import Package, apk_owner
-from simdinstall.package_managers import COMPILER, INSTALL, compiler_command, conflicts, elevated, installed
+from simdinstall.package_managers import (
+    COMPILER,
+    INSTALL,
+    compiler_command,
+    conflicts,
+    elevated,
+    installed,
+    lists_command,
+)
 from simdinstall.run import Completed
 
 DPKG = """\
@@ -116,6 +124,12 @@ def test_commands() -> None:
     assert compiler_command("apt") == (*INSTALL["apt"], "gcc", "libc6-dev")
     assert compiler_command(None) == compiler_command("emerge") == ()
     assert COMPILER.keys() == INSTALL.keys()
+
+
+def test_lists_of_packages_are_fetched_where_there_are_none(tmp_path: Path) -> None:
+    assert lists_command("apt-get", root=tmp_path) == ("apt-get", "update")
+    lay(tmp_path, "var/lib/apt/lists/deb.debian.org_debian_dists_trixie_main_binary-amd64_Packages", "")
+    assert lists_command("apt-get", root=tmp_path) == lists_command("dnf", root=tmp_path) == ()
 
 
 def test_sudo_only_where_it_is_needed() -> None:

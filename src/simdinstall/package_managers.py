@@ -23,7 +23,12 @@ INSTALL: Mapping[str, tuple[str, ...]] = {
     "dnf": ("dnf", "install", "-y"),
     "zypper": ("zypper", "--non-interactive", "install"),
     "pacman": ("pacman", "-S", "--noconfirm", "--needed"),
-    "apk": ("apk", "add"),
+    "apk": ("apk", "add", "--no-cache"),
+}
+#: What fetches the lists of packages, and where they are then; the others fetch them unasked.
+LISTS: Mapping[str, tuple[tuple[str, ...], str, str]] = {
+    "apt-get": (("apt-get", "update"), "var/lib/apt/lists", "*_Packages*"),
+    "pacman": (("pacman", "-Sy"), "var/lib/pacman/sync", "*.db"),
 }
 REMOVE: Mapping[str, tuple[str, ...]] = {
     "apt": ("apt-get", "remove"),
@@ -83,6 +88,12 @@ def fribidi_command(manager: str | None) -> str:
     if manager is None or manager not in INSTALL:
         return ""
     return " ".join((*INSTALL[manager], FRIBIDI[manager]))
+
+
+def lists_command(program: str, *, root: Path = Path("/")) -> tuple[str, ...]:
+    """The command that fetches the lists of packages, where there are none, as in slim images."""
+    command, folder, names = LISTS.get(program, ((), "", "*"))
+    return () if not command or any((root / folder).glob(names)) else command
 
 
 def elevated(

@@ -128,10 +128,13 @@ def _install_libraries(arguments: Namespace, target: Environment, without: Seque
 
 
 def _run_manager(arguments: Namespace, command: tuple[str, ...], why: str) -> None:
+    lists = package_managers.lists_command(command[0])
     command = package_managers.elevated(command)
-    if agreed(arguments, f"{why} Run `{shlex.join(command)}`?"):
-        stderr_console().print(shlex.join(command), highlight=False)
-        run(command, timeout=3600)
+    commands = [package_managers.elevated(lists), command] if lists else [command]
+    if agreed(arguments, f"{why} Run `{' && '.join(map(shlex.join, commands))}`?"):
+        for one in commands:
+            stderr_console().print(shlex.join(one), highlight=False)
+            run(one, timeout=3600)
 
 
 def wheel(arguments: Namespace, output: Output) -> int:
