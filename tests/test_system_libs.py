@@ -78,7 +78,7 @@ def test_every_package_is_one_that_the_distribution_lists(tmp_path: Path, manage
 
 def test_the_command_is_the_managers_own(tmp_path: Path) -> None:
     missing = system_libs.lacking(FEATURES, system(tmp_path, without_header="webp"))
-    assert system_libs.install_command(missing, target("apk")) == ("apk", "add", "libwebp-dev")
+    assert system_libs.install_command(missing, target("apk")) == ("apk", "add", "--no-cache", "libwebp-dev")
     assert system_libs.install_command(missing, target("rpm"))[:2] == ("dnf", "install")
     assert system_libs.install_command(missing, target(None)) == ()
     assert system_libs.install_command((), target("apt")) == ()
