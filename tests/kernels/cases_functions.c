@@ -424,7 +424,7 @@ perform_blend(struct call *call) {
     call->results[0] = ImagingBlend(call->in, call->other, call->floats[0]);
 }
 
-/* A box of the image, mostly all of it, sometimes beside it, with a mask. */
+/* A box of the image, mostly all of it, sometimes beside it, mostly with a mask. */
 static void
 choose_paste(struct call *call) {
     static const ModeID masks[] = {IMAGING_MODE_1, IMAGING_MODE_L, IMAGING_MODE_LA, IMAGING_MODE_RGBA};
@@ -436,8 +436,10 @@ choose_paste(struct call *call) {
     width = whole ? call->in->xsize : below(call, call->in->xsize + 9);
     height = whole ? call->in->ysize : below(call, call->in->ysize + 9);
     call->other = source(call, one_in(call, 40) ? any_mode(call) : call->in->mode, width, height);
-    call->bands[0] =
-        source(call, one_in(call, 20) ? any_mode(call) : masks[below(call, 4)], width, height);
+    if (!one_in(call, 5)) {
+        call->bands[0] =
+            source(call, one_in(call, 20) ? any_mode(call) : masks[below(call, 4)], width, height);
+    }
     n[0] = whole ? 0 : below(call, call->in->xsize + 9) - 9;
     n[1] = whole ? 0 : below(call, call->in->ysize + 9) - 9;
     n[2] = n[0] + width;

@@ -1,4 +1,4 @@
-"""Pasting through a mask: every byte of stock, those that no band uses and those outside too."""
+"""Pasting, through a mask or without: every byte of stock, those that no band uses and those outside too."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ WIDTHS = (*range(1, 20), 31, 32, 33, 63, 64, 65, 66, 127, 128, 129)
 def paste(below: Any, value: Any, mask: Any, place: tuple[int, int]) -> Any:
     """What comes out; ``value`` is an image or a pixel's value."""
     below = below.copy()
-    box = (*place, place[0] + mask.width, place[1] + mask.height)
-    below.im.paste(getattr(value, "im", value), box, mask.im)
+    size = (mask or value).size
+    box = (*place, place[0] + size[0], place[1] + size[1])
+    below.im.paste(getattr(value, "im", value), box, *([mask.im] if mask else []))
     return below
 
 
@@ -32,11 +33,12 @@ def check(
     kernel: str | None = "paste",
 ) -> None:
     function = "ImagingPaste" if hasattr(value, "im") else "ImagingFill2"
-    before = simd.raw(below), simd.raw(mask)
+    sources = [im for im in (below, value, mask) if hasattr(im, "im")]
+    before = [simd.raw(im) for im in sources]
     for level in simd.levels:
         label = function, level, below, value, mask, place
         simd.assert_same(function, kernel, level, partial(paste, below, value, mask, place), label)
-    assert before == (simd.raw(below), simd.raw(mask)), "a source was changed"
+    assert before == [simd.raw(im) for im in sources], "a source was changed"
 
 
 def pixels(rng: random.Random, length: int) -> bytes:
@@ -78,6 +80,26 @@ def test_modes_and_places(simd: Simd, mode: str) -> None:
             check(simd, below, above, mask, place)
             if mask_mode != "LA":
                 check(simd, below, color(rng, below), mask, place)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "I;16", "RGB", "F"])
+def test_without_mask(simd: Simd, mode: str) -> None:
+    """Rows around a cache line and beyond what is asked for ahead, at every kind of place."""
+    rng = random.Random(mode)
+    for width in (1, 5, 15, 16, 17, 31, 33, 63, 64, 65, 79, 128, 200, 511, 513, 2049, 3000):
+        below, above = noise(simd, rng, mode, (width + 9, 7)), noise(simd, rng, mode, (width, 5))
+        for place in ((0, 0), (9, 2), (4, 1), (-3, -2), (20, 4), (-width, 0), (width + 9, 0), (500, -500)):
+            check(simd, below, above, None, place)
+
+
+def test_crop_and_expand(simd: Simd) -> None:
+    from PIL import ImageOps
+
+    im = noise(simd, random.Random(2), "RGB", (301, 40))
+    for level in simd.levels:
+        for box in ((0, 1, 301, 40), (7, 3, 290, 39), (-5, -5, 310, 50)):
+            simd.assert_same("ImagingPaste", "paste", level, partial(im.crop, box), box)
+        simd.assert_same("ImagingPaste", "paste", level, partial(ImageOps.expand, im, 20), "expand")
 
 
 def test_every_mixture(simd: Simd) -> None:
@@ -128,7 +150,7 @@ def test_memory_of_others(simd: Simd) -> None:
 
 
 def test_left_to_stock(simd: Simd) -> None:
-    """No mask, an odd one, images over themselves, sizes that do not match: stock's outcome."""
+    """An odd mask, images over themselves, sizes that do not match: stock's outcome."""
     rng = random.Random(6)
     im, other = noise(simd, rng, "RGBA", (40, 9)), noise(simd, rng, "RGBA", (40, 9))
     small, wide = noise(simd, rng, "L", (39, 9)), noise(simd, rng, "I;16", (40, 9))
@@ -144,7 +166,7 @@ def test_left_to_stock(simd: Simd) -> None:
     for level in simd.levels:
         simd.assert_same("ImagingPaste", None, level, partial(over_itself, im, mask, (0, 0)))
         simd.assert_same("ImagingPaste", None, level, partial(over_itself, im, im, (3, 1)))
-        simd.assert_same("ImagingPaste", None, level, partial(without_mask, im, other))
+        simd.assert_same("ImagingPaste", None, level, partial(over_itself, im, None, (3, 1)))
 
 
 def test_arrow_arrays_may_be_the_same_memory(simd: Simd) -> None:
@@ -154,16 +176,11 @@ def test_arrow_arrays_may_be_the_same_memory(simd: Simd) -> None:
         im = noise(simd, random.Random(7), "RGBA", (40, 9))
         mask = noise(simd, random.Random(8), "L", (40, 9))
         check(simd, im, Image.fromarrow(im, "RGBA", im.size), mask, kernel=None)
+        check(simd, im, Image.fromarrow(im, "RGBA", im.size), None, kernel=None)
         check(simd, im, color(random.Random(9), im), Image.fromarrow(mask, "L", im.size), kernel=None)
 
 
 def over_itself(im: Any, mask: Any, place: tuple[int, int]) -> Any:
     im = im.copy()
-    im.im.paste(im.im, (*place, place[0] + im.width, place[1] + im.height), mask.im)
-    return im
-
-
-def without_mask(im: Any, other: Any) -> Any:
-    im = im.copy()
-    im.im.paste(other.im, (0, 0, *im.size))
+    im.im.paste(im.im, (*place, place[0] + im.width, place[1] + im.height), *([mask.im] if mask else []))
     return im

@@ -13,6 +13,7 @@ from fronted import Simd
 #: Public function, kernel and the value of Image.Transpose.
 TURNS = (
     ("ImagingFlipLeftRight", "flip", 0),
+    ("ImagingFlipTopBottom", "flip", 1),
     ("ImagingRotate90", "transpose", 2),
     ("ImagingRotate180", "flip", 3),
     ("ImagingRotate270", "transpose", 4),

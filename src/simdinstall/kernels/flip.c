@@ -1,6 +1,6 @@
 /*
  * Rows with their pixels in reverse order: a vector is turned round and stored as far
- * from the row's end as it was read from its beginning.
+ * from the row's end as it was read from its beginning. And rows as they are, in reverse order.
  */
 #include "flip.h"
 
@@ -9,6 +9,7 @@
 #define LANES_LEVEL SIMD_LEVEL_AVX2
 #endif
 #include "lanes.h"
+#include "copy_rows.h"
 
 /* Per size of a pixel: the bytes of 16, pixels reversed, bytes within a pixel not. */
 static const uint8_t backwards[5][16] = {
@@ -82,4 +83,19 @@ SIMD_NAME(flip_left_right)(Imaging imOut, Imaging imIn) {
 Imaging
 SIMD_NAME(rotate180)(Imaging imOut, Imaging imIn) {
     return reverse_rows(imOut, imIn, 1);
+}
+
+Imaging
+SIMD_NAME(flip_top_bottom)(Imaging imOut, Imaging imIn) {
+    ImagingSectionCookie cookie;
+    struct walk to = {imOut->image + imOut->ysize - 1, -1, 0}, from = {imIn->image, 1, 0};
+
+    ImagingCopyPalette(imOut, imIn);
+
+    ImagingSectionEnter(&cookie);
+    IMAGE_LOCK(imIn);
+    copy_rows(&to, &from, imIn->ysize, imIn->linesize);
+    IMAGE_UNLOCK(imIn);
+    ImagingSectionLeave(&cookie);
+    return imOut;
 }

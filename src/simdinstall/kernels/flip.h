@@ -1,4 +1,4 @@
-/* Image.transpose with FLIP_LEFT_RIGHT and ROTATE_180: rows read backwards. */
+/* Image.transpose with FLIP_LEFT_RIGHT, FLIP_TOP_BOTTOM and ROTATE_180. */
 #ifndef SIMDINSTALL_FLIP_H
 #define SIMDINSTALL_FLIP_H
 
@@ -6,6 +6,7 @@
 #include "pillow.h"
 
 SIMD_KERNEL(Imaging, flip_left_right, (Imaging imOut, Imaging imIn))
+SIMD_KERNEL(Imaging, flip_top_bottom, (Imaging imOut, Imaging imIn))
 SIMD_KERNEL(Imaging, rotate180, (Imaging imOut, Imaging imIn))
 
 /* What stock refuses is left to it. */

@@ -1,4 +1,4 @@
-/* Image.paste and what is made of it: Image.composite, drawing with a mask. */
+/* Image.paste and what is made of it: Image.composite, crop, ImageOps.expand, drawing with a mask. */
 #include "dispatch.h"
 #include "pillow.h"
 

@@ -33,6 +33,30 @@ ImagingFlipLeftRight(Imaging imOut, Imaging imIn) {
 
 #endif
 
+#ifdef PILLOW_PROTOTYPE_ImagingFlipTopBottom
+
+typedef Imaging
+flip_top_bottom_function(Imaging imOut, Imaging imIn);
+typedef int
+flip_top_bottom_guard(Imaging imOut, Imaging imIn);
+
+static SIMD_ROW_TYPE(flip_top_bottom_guard, flip_top_bottom_function) flip_top_bottom_rows[] = {
+#ifdef SIMD_KERNEL_flip
+    SIMD_AVX512("flip", flip_fits, flip_top_bottom)
+    SIMD_AVX2("flip", flip_fits, flip_top_bottom)
+    SIMD_SSE4("flip", flip_fits, flip_top_bottom)
+#endif
+    SIMD_STOCK
+};
+SIMD_FRONT(ImagingFlipTopBottom, flip_top_bottom_rows)
+
+SIMD_PUBLIC Imaging
+ImagingFlipTopBottom(Imaging imOut, Imaging imIn) {
+    SIMD_SERVE(Imaging, SIMD_DECLINED, flip_top_bottom_rows, (imOut, imIn))
+}
+
+#endif
+
 #ifdef PILLOW_PROTOTYPE_ImagingRotate180
 
 typedef Imaging

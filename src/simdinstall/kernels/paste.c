@@ -8,6 +8,7 @@
 #include "paste.h"
 
 #include "lanes.h"
+#include "copy_rows.h"
 
 LANES_INLINE vec
 min8(vec a, vec b) {
@@ -184,6 +185,18 @@ mix_box(const struct box *box) {
     ImagingSectionLeave(&cookie);
 }
 
+static void
+copy_box(const struct box *box) {
+    ImagingSectionCookie cookie;
+    size_t size = (size_t)box->out->pixelsize;
+    struct walk to = {box->out->image + box->y, 1, (size_t)box->x * size};
+    struct walk from = {box->in->image + box->from_y, 1, (size_t)box->from_x * size};
+
+    ImagingSectionEnter(&cookie);
+    copy_rows(&to, &from, box->height, box->width * (int)size);
+    ImagingSectionLeave(&cookie);
+}
+
 int
 SIMD_NAME(paste)(
     Imaging imOut, Imaging imIn, Imaging imMask, int dx0, int dy0, int dx1, int dy1
@@ -191,7 +204,11 @@ SIMD_NAME(paste)(
     struct box box = {.out = imOut, .in = imIn, .mask = imMask};
 
     if (cut(&box, dx0, dy0, dx1, dy1)) {
-        mix_box(&box);
+        if (imMask) {
+            mix_box(&box);
+        } else {
+            copy_box(&box);
+        }
     }
     return 0;
 }
