@@ -5,6 +5,7 @@ Pure: all that was found out comes in as :class:`Facts`; findings come out, wors
 
 from __future__ import annotations
 
+import platform
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -417,6 +418,7 @@ def _libraries(facts: Facts) -> Iterator[Finding]:
             code="zlib-ng-claimed",
             what=f"features say zlib-ng {claimed}; loaded is {loaded[0]}",
             why=f"{loaded[0].path}: official wheels leave zlib to the system",
+            command="simdinstall --zlib-ng" if platform.machine() == "x86_64" else "",
         )
     # Where all libraries are Pillow's own, the system's may lie as they like.
     for conflict in facts.conflicts if any(not lib.bundled for lib in health.loaded("jpeg")) else ():
