@@ -148,6 +148,9 @@ def test_a_target_that_does_not_answer_is_named() -> None:
     ("request_", "word"),
     [
         (Request(libs="system"), "--libs system"),
+        (Request(machine="aarch64"), "--target"),
+        (Request(machine="aarch64", rebuild=True, libs="system"), "--target"),
+        (Request(verify_with=Path("python")), "--verify-with"),
         (Request(rebuild=True, without=("avif",)), "--without"),
         (Request(rebuild=True, libs="system", without=("png",)), "png"),
     ],

@@ -24,6 +24,7 @@ ORDER = [
     "distributions",
     "ownership",
     "environment",
+    "cross",
     "package_managers",
     "conda",
     "archive",

@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,24 +173,27 @@ class Fetcher:
             )
         return self._download(project, min(sdists, key=lambda f: not f.filename.endswith(".tar.gz")))
 
-    def ziglang(self) -> Path:
+    def ziglang(self, machine: str = "") -> Path:
         """The zig program from the ``ziglang`` wheel, fetched (100 MB) and unpacked once.
 
-        Once it is in the cache no index is asked. FetchError, NoSpaceError.
+        ``machine``: with libc's headers for another architecture than this one. Once it is in
+        the cache no index is asked. FetchError, NoSpaceError.
         """
         zigs = self._cache / "zig"
-        if (found := self._unpacked_zig(zigs)) is not None:
+        machine = machine or platform.machine()
+        if (found := self._unpacked_zig(zigs, machine)) is not None:
             return found
         tags = [str(tag) for tag in sys_tags()]
         wheel = self.wheel("ziglang", self.newest("ziglang", tags=tags), tags)
         with _storing("zig"), _locked(zigs / ".lock"):
-            if (found := self._unpacked_zig(zigs)) is not None:
+            if (found := self._unpacked_zig(zigs, machine)) is not None:
                 return found
             self._progress("unpacking zig")
             for stale in zigs.glob("*.tmp"):
                 shutil.rmtree(stale, ignore_errors=True)
             fresh = zigs / f"{wheel.sha256}.tmp"
-            archive.extract(wheel.path, fresh, keep=_zig_needs, limit_bytes=_ZIG_LIMIT)
+            needs = partial(_zig_needs, machines={machine, platform.machine()})
+            archive.extract(wheel.path, fresh, keep=needs, limit_bytes=_ZIG_LIMIT)
             program = fresh / "ziglang/zig"
             if not program.is_file():
                 shutil.rmtree(fresh)
@@ -197,15 +201,19 @@ class Fetcher:
                     f"{wheel.filename} holds no zig", why="ziglang/zig is not in it", hint="use gcc or clang"
                 )
             program.chmod(0o755)
+            # One that was unpacked for fewer machines.
+            shutil.rmtree(zigs / wheel.sha256, ignore_errors=True)
             fresh.rename(zigs / wheel.sha256)
             # It is kept unpacked; the wheel would only take 100 MB more.
             shutil.rmtree(wheel.path.parent, ignore_errors=True)
         return zigs / wheel.sha256 / "ziglang/zig"
 
     @staticmethod
-    def _unpacked_zig(zigs: Path) -> Path | None:
+    def _unpacked_zig(zigs: Path, machine: str) -> Path | None:
         # Unpacked under another name and renamed when whole: what has its name is whole.
         found = [p for p in zigs.glob("*/ziglang/zig") if not p.parts[-3].endswith(".tmp")]
+        if machine != platform.machine():
+            found = [p for p in found if [*p.parent.glob(f"lib/libc/include/{machine}-linux*")]]
         return max(found, key=lambda p: p.stat().st_mtime, default=None)
 
     # --- choosing ---
@@ -434,8 +442,8 @@ class Fetcher:
         )
 
 
-def _zig_needs(member: str) -> bool:
-    """Whether zig needs a file to compile C for Linux on this machine's architecture.
+def _zig_needs(member: str, machines: Iterable[str]) -> bool:
+    """Whether zig needs a file to compile C for Linux on these architectures.
 
     The rest, headers of other systems and C++, is half of it.
     """
@@ -444,9 +452,9 @@ def _zig_needs(member: str) -> bool:
         return True
     headers, system, library = part.groups()
     if headers:
-        machine = platform.machine()
-        ours = ("any-linux", "generic-glibc", "generic-musl", f"{machine}-linux")
-        return headers.startswith((*ours, "x86-linux") if machine == "x86_64" else ours)
+        own = [f"{machine}-linux" for machine in machines]
+        own += ["x86-linux"] if "x86_64" in machines else []
+        return headers.startswith(("any-linux", "generic-glibc", "generic-musl", *own))
     if system:
         return system in ("glibc", "musl", "include")
     return library not in ("libcxx", "libcxxabi", "libtsan", "tsan", "docs")

@@ -13,6 +13,7 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from simdinstall import (
     archive,
     build,
     cpu,
+    cross,
     environment,
     install,
     kernels,
@@ -95,12 +97,16 @@ def prepare(
     """
     progress = services.progress
     _require_consistent(request)
+    here = target
     if request.rebuild:
         rebuild.user_flags(os.environ)
     if request.zlib_ng:
-        zlib_ng.require_machine(platform.machine())
+        zlib_ng.require_machine(request.machine or platform.machine())
     progress("looking at the CPU and the environment")
     seen = cpu.detect(run=services.run, override=request.cpu, want_name=False)
+    foreign = request.machine is not None and cross.is_foreign(request.machine)
+    if request.machine is not None and foreign:
+        seen, target = cross.cpu_of(request.machine), cross.environment_for(target, request.machine)
     march = cpu.resolve_march(request.march, seen)
     if installing:
         cpu.require_runnable(march, seen)
@@ -169,6 +175,9 @@ def prepare(
             environ=os.environ,
             run=services.run,
             progress=progress,
+            speaks=_official(replace(request, pillow=official.version), here, services.fetcher)
+            if foreign
+            else None,
         )
     if compiler is None and (ready is None or rebuilt is not None or zlib_sources is not None):
         compiler, tuned_here = _find_compiler(request, seen, target, services, tuned_here)
@@ -197,6 +206,13 @@ def prepare(
 
 def _require_consistent(request: Request) -> None:
     """UsageError for options that mean nothing without one another."""
+    if request.verify_with is not None and request.machine is None:
+        raise UsageError("--verify-with is for --target", why="the target's own interpreter verifies")
+    if request.machine is not None and (request.libs != "bundled" or not request.rebuild):
+        raise UsageError(
+            "--target is for --rebuild with the official wheel's libraries",
+            why="kernels exist for x86-64 only, so that without --rebuild it would be the official wheel",
+        )
     if request.libs == "system" and not request.rebuild:
         raise UsageError(
             "--libs system is about compiling Pillow", hint="say --rebuild too, or leave --libs out"
@@ -225,7 +241,7 @@ def _find_compiler(
         found = toolchain.find(
             name,
             run=services.run,
-            zig=services.fetcher.ziglang,
+            zig=partial(services.fetcher.ziglang, seen.architecture),
             machine=seen.architecture,
             libc=target.libc.split()[0],
         )
@@ -280,17 +296,24 @@ def _only_from_sources(
     )
 
 
-def make(prepared: Prepared, *, services: Services, scratch: Path, quick: bool = False) -> Made:
+def make(
+    prepared: Prepared,
+    *,
+    services: Services,
+    scratch: Path,
+    quick: bool = False,
+    verify_with: Path | None = None,
+) -> Made:
     """Build and verify; both come from the cache when nothing that goes in has changed.
 
-    ``quick``: verify at the best level only.
+    ``quick``: verify at the best level only. ``verify_with`` runs what is for another machine.
 
     Raises BuildError, NoSpaceError, VerifyError.
     """
     wanted = prepared.plan
     plan.require_kernels(wanted)
     built = build.build(wanted, store=services.store, run=services.run, progress=services.progress)
-    verdict = _verdict(built, wanted, services, scratch, quick)
+    verdict = _verdict(built, wanted, services, scratch, quick, verify_with)
     if not verdict.ok:
         return Made(wheel=built, verdict=verdict)
     complete = wheel.with_verdict(
@@ -362,12 +385,23 @@ def _up_to_date(wanted: Plan) -> str:
     return f"{status.name} {status.version} is installed, intact, and just what would be built"
 
 
-def _verdict(built: Wheel, wanted: Plan, services: Services, scratch: Path, quick: bool) -> Verdict:
+def _verdict(
+    built: Wheel,
+    wanted: Plan,
+    services: Services,
+    scratch: Path,
+    quick: bool,
+    verify_with: Path | None = None,
+) -> Verdict:
     """The kept verdict on this very wheel under this very interpreter and CPU, or a new one."""
+    foreign = cross.is_foreign(wanted.march.architecture)
+    if foreign and verify_with is None:
+        return unverified(wanted)
+    python = verify_with if foreign and verify_with is not None else wanted.environment.python
     key = digest(
         {
             "wheel": built.sha256,
-            "python": [str(wanted.environment.python.resolve()), *wanted.environment.version],
+            "python": [str(python.resolve()), *wanted.environment.version],
             "cpu": wanted.cpu.to_json()["features"],
             "fidelity": wanted.fidelity,
             **({"quick": True} if quick else {}),
@@ -383,7 +417,7 @@ def _verdict(built: Wheel, wanted: Plan, services: Services, scratch: Path, quic
         verdict = verify(
             stock,
             candidate,
-            python=wanted.environment.python,
+            python=python,
             fidelity=wanted.fidelity,
             quick=quick,
             progress=lambda what, share: services.progress(f"verifying: {what}", int(share * 100), 100),
@@ -398,6 +432,24 @@ def _verdict(built: Wheel, wanted: Plan, services: Services, scratch: Path, quic
     except _UnfitError:
         return fresh[0]
     return fresh[0] if fresh else Verdict.from_json(json.loads(text))
+
+
+def unverified(wanted: Plan) -> Verdict:
+    """The verdict on what cannot be run here: nothing is known, and that is said."""
+    machine = wanted.march.architecture
+    return Verdict(
+        ok=True,
+        features_ok=False,
+        fidelity=wanted.fidelity,
+        level="none",
+        graded=(),
+        rows=(),
+        speedup=1.0,
+        trace=(),
+        problems=(),
+        limits=(f"it is for {machine}, and nothing of it was run here: verify it on such a machine",),
+        stock_version=wanted.release,
+    )
 
 
 class _UnfitError(Exception):

@@ -50,6 +50,8 @@ class Request:
     libs: Libs = "bundled"
     without: tuple[str, ...] = ()
     tuning: tuple[str, ...] = ()
+    machine: str | None = None
+    verify_with: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

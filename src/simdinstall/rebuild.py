@@ -103,9 +103,11 @@ def prepare(
     environ: Mapping[str, str],
     run: Runner = run_command,
     progress: Progress = silent,
+    speaks: Download | None = None,
 ) -> Rebuild:
     """Unpack the sources and gather all headers below ``scratch``.
 
+    ``speaks`` is the official wheel for this machine, where ``official`` is for another.
     Raises BuildError with the packages to install when headers are missing and cannot be
     had, FetchError, TargetError, UsageError and NoSpaceError.
     """
@@ -115,7 +117,11 @@ def prepare(
     stock = scratch / "official"
     archive.extract(official.path, stock)
     [extension] = [*stock.glob("PIL/_imaging.*.so")]
-    said = _ask(target, stock, run)
+    runs = stock
+    if speaks is not None:
+        runs = scratch / "official-here"
+        archive.extract(speaks.path, runs)
+    said = _ask(target, runs, run)
     progress("looking for headers")
     wanted = [headers.CORE[stem] for stem in graft.libraries(abi) if stem in headers.CORE]
     folder = scratch / "headers"

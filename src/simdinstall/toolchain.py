@@ -272,7 +272,10 @@ def _recognise(path: Path, *, run: Runner, machine: str, libc: str) -> Toolchain
             path=path,
             version=version[0],
             argv=(str(path), "cc"),
-            target_args=("-target", triple, "-fno-sanitize=all"),
+            target_args=(
+                *("-target", triple, "-fno-sanitize=all"),
+                *(["-mno-outline-atomics"] if machine == "aarch64" else []),
+            ),
             identity=f"zig {text} {triple}",
             machine=machine,
             linker=(str(path), "ld.lld"),

@@ -146,7 +146,7 @@ def wheel(arguments: Namespace, output: Output) -> int:
         open_services(offline=request.offline, lifetime=arguments.index_lifetime) as services,
     ):
         prepared = pipeline.prepare(request, target, services=services, scratch=scratch, installing=False)
-        made = pipeline.make(prepared, services=services, scratch=scratch)
+        made = pipeline.make(prepared, services=services, scratch=scratch, verify_with=request.verify_with)
         made.verdict.require_ok()
         wheel = pipeline.deliver(made.wheel, arguments.output)
     output.note(prepared.notes)

@@ -94,6 +94,8 @@ def build_request(arguments: Namespace) -> Request:
         rebuild=arguments.rebuild,
         zlib_ng=arguments.zlib_ng,
         libs=arguments.libs,
+        machine=getattr(arguments, "target", None),
+        verify_with=getattr(arguments, "verify_with", None),
         without=tuple(repeated(arguments, "without")),
     )
 

@@ -10,6 +10,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 
+from simdinstall import cross
 from simdinstall.commands.frame import Command, Output, require_answer
 from simdinstall.options import (
     Group,
@@ -76,6 +77,19 @@ def _wheel_options(group: Group) -> None:
     build_options(group)
     target_options(group)
     cpu_option(group)
+    group.value(
+        "--target",
+        choices=cross.MACHINES,
+        help="with --rebuild: compile for another kind of machine, by zig, on its official wheel;"
+        " there are no kernels for it, and the result is not run here without --verify-with",
+    )
+    group.value(
+        "--verify-with",
+        parse=path,
+        metavar="PYTHON",
+        complete="file",
+        help="with --target: an interpreter for that machine, as a script that starts it under qemu",
+    )
     group.value(
         "--output",
         "-o",
