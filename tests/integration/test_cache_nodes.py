@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -26,6 +28,7 @@ from simdinstall import cpu
 from simdinstall.cache import check, node
 from simdinstall.cache.catalogue import Entry
 from simdinstall.run import Completed, run
+from simdinstall.store import file_digest
 
 pytestmark = pytest.mark.network
 
@@ -193,3 +196,40 @@ def test_a_wheel_forced_onto_a_cpu_that_it_is_too_much_for(house: Wheelhouse, tm
     last = said.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: ")
     assert "libpillow_simd.so: CPU ISA level is lower than required" in last
+
+
+def spent(command: Sequence[str | Path]) -> tuple[float, float]:
+    """CPU and wall seconds of a command."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    run(command, timeout=300)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    return used, time.perf_counter() - began
+
+
+@pytest.mark.skipif("SIMDINSTALL_TEST_TIMES" not in os.environ, reason="SIMDINSTALL_TEST_TIMES")
+@pytest.mark.parametrize("over", ["folder", "nginx"])
+def test_it_takes_about_as_long_as_pip(house: Wheelhouse, cache: Path, over: str, tmp_path: Path) -> None:
+    """Five of each in turn, into fresh environments; pip's is stock Pillow from the same server."""
+    address = house.address(over)
+    tag = f"cp3{sys.version_info[1]}"
+    official = next(cache.glob(f"downloads/*/pillow-{RELEASE}-{tag}-{tag}-manylinux*_x86_64.whl"))
+    simple = house.root / "stock" / "pillow"
+    simple.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(official, simple)
+    link = f'<a href="{official.name}#sha256={file_digest(official)}">{official.name}</a>'
+    (simple / "index.html").write_text(f"<html><body>{link}</body></html>")
+    index = f"{address}/stock/" if over == "nginx" else f"{(house.root / 'stock').as_uri()}/"
+    rows = []
+    for number in range(5):
+        theirs, ours = (tmp_path / f"{who}{number}" for who in ("pip", "ours"))
+        venv.create(theirs, with_pip=True, symlinks=True)
+        python = made(ours)
+        pip = [theirs / "bin" / "python", "-m", "pip", "--isolated", "install", "-q", "--no-cache-dir"]
+        stock = spent([*pip, "--disable-pip-version-check", "--index-url", index, "pillow"])
+        own = [sys.executable, "-m", "simdinstall", "--cache", address, "--python", python, "--yes"]
+        rows.append((stock, spent(own)))
+        print(f"{over}: pip {stock[0]:.2f} s CPU, {stock[1]:.2f} s; ", end="")
+        print(f"simdinstall {rows[-1][1][0]:.2f} s CPU, {rows[-1][1][1]:.2f} s")
+    assert statistics.median(own[0] for _, own in rows) < 2
+    assert statistics.median(own[0] / stock[0] for stock, own in rows) < 1.5
