@@ -413,12 +413,14 @@ def _libraries(facts: Facts) -> Iterator[Finding]:
     loaded = health.loaded("zlib")
     claimed = health.features.get("zlib_ng")
     if claimed and loaded and not any(library.make == "zlib-ng" for library in loaded):
+        remedy = _remedy(facts)
+        ours = remedy.possible and remedy.command.startswith("simdinstall")
         yield Finding(
             severity=Severity.NOTE,
             code="zlib-ng-claimed",
             what=f"features say zlib-ng {claimed}; loaded is {loaded[0]}",
             why=f"{loaded[0].path}: official wheels leave zlib to the system",
-            command="simdinstall --zlib-ng" if platform.machine() == "x86_64" else "",
+            command=f"{remedy.command} --zlib-ng" if ours and platform.machine() == "x86_64" else "",
         )
     # Where all libraries are Pillow's own, the system's may lie as they like.
     for conflict in facts.conflicts if any(not lib.bundled for lib in health.loaded("jpeg")) else ():
