@@ -58,6 +58,11 @@ each_row(Imaging out, Imaging in1, Imaging in2, const struct terms *t, bytes_ope
 
         for (i = 0; i <= bytes - VEC_BYTES; i += VEC_BYTES) {
             v_store(to + i, operation(v_load(a + i), v_load(b + i), t));
+            if (i % 64 == 0) {
+                fetch_to_read(a + i, 64);
+                fetch_to_read(b + i, 64);
+                fetch_to_write(to + i, 64);
+            }
         }
         if (i < bytes) {
             /* The last bytes go through vectors that may be read and written whole. */

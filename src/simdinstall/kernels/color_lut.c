@@ -333,6 +333,8 @@ look_up_row(
     while (count >= VEC_PIXELS) {
         int vectors = (count < RUN ? count : RUN) / VEC_PIXELS;
         look_up_run(lut, out, in, vectors, bands, tall);
+        fetch_to_read(in, vectors * VEC_BYTES);
+        fetch_to_write(out, vectors * VEC_BYTES);
         count -= vectors * VEC_PIXELS;
         in += vectors * VEC_BYTES;
         out += vectors * VEC_BYTES;
