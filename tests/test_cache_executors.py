@@ -300,13 +300,13 @@ def test_a_scheduler_that_goes() -> None:
 # ------------------------------------------------------------------------ Slurm
 
 
-def test_no_slurm_here() -> None:
+def test_no_slurm_here(tmp_path: Path) -> None:
     def nothing(argv: Any, **options: Any) -> Completed:
         ended = Completed(argv=tuple(argv), returncode=127, stdout="", stderr="", cpu_seconds=0)
         raise CommandFailed(ended, why="it cannot be started: No such file or directory")
 
     with pytest.raises(UsageError, match="no Slurm here") as caught:
-        dask_cluster.slurm(dask_cluster.SlurmJobs(), run=nothing)
+        dask_cluster.slurm(dask_cluster.SlurmJobs(logs=tmp_path), run=nothing)
     assert "--dask" in caught.value.hint
 
 

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from simdinstall import __version__
@@ -34,8 +35,11 @@ class SlurmJobs:
     """What to ask Slurm for. ``constraints``: one group of jobs for each; "" for any node.
 
     ``walltime`` as Slurm writes it (``02:00:00``), ``memory`` as Dask does (``4GB``).
-    ``options`` are further lines for ``#SBATCH``.
+    ``options`` are further lines for ``#SBATCH``. ``logs`` is the folder, seen by all nodes, for
+    what the jobs print.
     """
+
+    logs: Path
 
     constraints: tuple[str, ...] = ("",)
     jobs: int = 1
@@ -261,6 +265,7 @@ def slurm(jobs: SlurmJobs, *, patience: float = 600.0, run: Runner = run) -> Das
                 interface=jobs.interface or None,
                 job_extra_directives=extra,
                 job_name="simdinstall",
+                log_directory=str(jobs.logs),
                 worker_extra_args=["--nthreads", "1", "--no-dashboard"],
                 silence_logs="error",
                 scheduler_options={"dashboard_address": ":0"},

@@ -233,6 +233,7 @@ def _executor(arguments: Namespace) -> Callable[[int], Executor]:
     if arguments.dask:
         return lambda jobs: dask_cluster.connect(arguments.dask, patience=arguments.patience)
     jobs_wanted = dask_cluster.SlurmJobs(
+        logs=arguments.where.absolute() / "logs",
         constraints=_constraints(arguments),
         jobs=arguments.slurm_jobs,
         partition=arguments.slurm_partition,
