@@ -338,10 +338,15 @@ static void
 choose_merge(struct call *call) {
     int i;
 
-    do {
+    for (;;) {
         call->mode = any_mode(call);
         call->in = any_source(call, call->mode);
-    } while (call->in->palette && (ImagingDelete(call->in), 1));
+        /* Stock never frees the result where the only band is not of the result's mode. */
+        if (!call->in->palette && (call->in->bands > 1 || call->mode == IMAGING_MODE_L)) {
+            break;
+        }
+        ImagingDelete(call->in);
+    }
     for (i = 0; i < call->in->bands; i++) {
         call->bands[i] = source(call, IMAGING_MODE_L, call->in->xsize, call->in->ysize);
     }
