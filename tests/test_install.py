@@ -31,6 +31,7 @@ from install_parts import (
     tree,
     without_write_permission,
 )
+from simdinstall import interrupt
 from simdinstall.errors import (
     BusyError,
     InstallError,
@@ -658,11 +659,14 @@ def test_errors_at_every_step_before_the_commit_are_undone(
         raise AssertionError("it never came to its end")
 
 
-def test_ctrl_c_at_every_step_leaves_the_old_or_says_done(old: Path, wheel: Wheel) -> None:
+def test_ctrl_c_at_every_step_leaves_the_old_or_says_done(
+    old: Path, wheel: Wheel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = tree(old)
-    interrupted, env, starts_nothing = 0, look(old), quick(old, wheel)
+    times, env, starts_nothing = 0, look(old), quick(old, wheel)
     for number in range(100):
         steps: list[str] = []
+        monkeypatch.setattr(interrupt, "_finished", [])
 
         def step(name: str, number: int = number, steps: list[str] = steps) -> None:
             steps.append(name)
@@ -672,12 +676,14 @@ def test_ctrl_c_at_every_step_leaves_the_old_or_says_done(old: Path, wheel: Whee
         try:
             install(wheel, GOOD, env, run=starts_nothing, checkpoint=step, grace=0.05)
         except KeyboardInterrupt:
-            interrupted += 1
+            times += 1
+            assert interrupt.message() == "interrupted; nothing half done was left"
             assert tree(old) == before
             assert history(env) == ()
         else:
             # Ctrl-C came when nothing could be undone any more: the whole new one is there.
             assert "committed" in steps
+            assert "was already exchanged for pillow 13.0.0+simd" in interrupt.message()
             assert imports(old) == "13.0.0"
             assert status(look(old)).changed == ()
             back(old)
@@ -686,7 +692,7 @@ def test_ctrl_c_at_every_step_leaves_the_old_or_says_done(old: Path, wheel: Whee
         assert nothing_in_progress(old)
         if len(steps) <= number:
             break
-    assert interrupted > 8
+    assert times > 8
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

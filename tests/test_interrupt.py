@@ -28,7 +28,7 @@ def start(tmp_path: Path, body: str, *, ignored: bool = False) -> subprocess.Com
         f"{textwrap.indent(textwrap.dedent(body), '    ')}\n"
         "    code = 0\n"
         "except KeyboardInterrupt:\n"
-        "    print('interrupted')\n"
+        "    print(interrupt.message())\n"
         "    code = 130\n"
         "finally:\n"
         "    interrupt.ignore()\n"
@@ -85,8 +85,13 @@ def start(tmp_path: Path, body: str, *, ignored: bool = False) -> subprocess.Com
 def test_ctrl_c_is_one_exception_and_its_exit_code(tmp_path: Path, body: str) -> None:
     done = start(tmp_path, body)
     assert (done.returncode, done.stderr) == (130, "")
-    assert done.stdout.splitlines()[-1] == "interrupted"
+    assert done.stdout.splitlines()[-1] == "interrupted; nothing half done was left"
     assert ("tidied" in done.stdout) == ("Held" in body)
+
+
+def test_what_was_finished_before_is_said(tmp_path: Path) -> None:
+    done = start(tmp_path, "interrupt.finished('a was exchanged for b'); press(); time.sleep(5)")
+    assert (done.returncode, done.stdout) == (130, "interrupted; a was exchanged for b\n")
 
 
 def test_before_the_work_it_ends_at_once(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def main() -> int:
     try:
         return run()
     except KeyboardInterrupt:
-        print("interrupted; nothing half done was left", file=sys.stderr)
+        print(interrupt.message(), file=sys.stderr)
         return interrupt.EXIT_INTERRUPTED
     finally:
         interrupt.ignore()

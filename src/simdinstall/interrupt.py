@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 #: Seconds until an interrupt that Python dropped in a destructor is raised again.
 _AGAIN = 0.005
+#: What was finished before Ctrl-C came, and stays.
+_finished: list[str] = []
 
 
 class Interrupted(KeyboardInterrupt):
@@ -73,6 +75,16 @@ def raise_once() -> None:
     sys.unraisablehook = dropped
     signal.signal(signal.SIGALRM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
+
+
+def finished(what: str) -> None:
+    """Note what will stand from now on, whatever comes: a sentence, for :func:`message`."""
+    _finished.append(what)
+
+
+def message() -> str:
+    """What to say after Ctrl-C."""
+    return f"interrupted; {'; '.join(_finished) or 'nothing half done was left'}"
 
 
 def ignore() -> None:

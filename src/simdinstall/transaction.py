@@ -36,6 +36,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
+from simdinstall import interrupt
 from simdinstall import journal as records
 from simdinstall.distributions import Distribution, library_folders
 from simdinstall.errors import StateError
@@ -407,6 +408,9 @@ def carry_out(
                 record("exchange")
             put_back(place, tuple(moves), rename=rename, checkpoint=checkpoint)
             raise
+        interrupt.finished(
+            f"{entry.before} was already exchanged for {entry.after}: 'simdinstall rollback' undoes it"
+        )
         checkpoint("committed")
         settle(place, committed, checkpoint=checkpoint)
     return entry

@@ -56,10 +56,13 @@ def test_interrupted_anywhere_nothing_is_half_done(target: Target, tmp_path: Pat
         if process.returncode:
             interrupted += 1
             assert len(said) == 1, where
-            assert said[0].startswith("interrupted; nothing"), where
-            assert version == RELEASE, where
         else:
             assert said == [], where
+        if process.returncode and said[0].startswith("interrupted; nothing"):
+            assert version == RELEASE, where
+        else:
+            # Ctrl-C while the scratch folder went and the report came, if at all.
+            assert not said or f" was already exchanged for pillow {version}: " in said[0], where
             assert version.startswith(f"{RELEASE}+simd."), where
             target.simdinstall("rollback", "--yes")
     assert interrupted > len(INSTANTS) // 3
