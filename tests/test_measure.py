@@ -59,6 +59,13 @@ def test_errors_are_told_and_survived(probe: Probe) -> None:
     assert probe.ask("usage")["memory"] > 0
 
 
+def test_what_the_starting_program_holds_is_not_counted(stock: Path, tmp_path: Path) -> None:
+    # It would be in ru_maxrss, so the tests before could make the ones after fail.
+    held = bytearray(b"\1") * (400 << 20)
+    with Probe(Build(label="stock", python=PYTHON, path=stock), folder=tmp_path) as running:
+        assert running.ask("usage")["memory"] < len(held) // 2
+
+
 def test_no_pil_is_told(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     (empty / "PIL").mkdir(parents=True)
