@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from elftools.elf.sections import SymbolTableSection
 
 #: Counts up whenever :meth:`Abi.to_json` means something else.
-FORMAT = 2
+FORMAT = 3
 
-#: The structs and enums that kernels see.
+#: The structs and enums that kernels see; each may hold those after it.
 IMAGE = "ImagingMemoryInstance"
-STRUCTS = (IMAGE, "ImagingPaletteInstance", "ImagingMemoryArena", "ImagingMemoryBlock")
+STRUCTS = (
+    *(IMAGE, "ImagingPaletteInstance", "ImagingMemoryArena", "ImagingMemoryBlock"),
+    *("ImagingCodecStateInstance", "ZIPSTATE", "z_stream_s"),
+)
 #: Those of them whose typedef of the same name is a pointer.
 HANDLES = frozenset({"ImagingMemoryArena"})
 ENUMS = ("ModeID",)
@@ -260,6 +263,9 @@ def _misfit(abi: Abi, function: Function, callbacks: Mapping[str, str]) -> str:
             return f"{callback}, which the kernels call, is not exported"
         if abi.prototypes.get(callback) != canonical(callbacks.get(callback, "")):
             return f"{callback}, which the kernels call, is {abi.prototypes.get(callback, 'unknown')}"
+    for called in function.imports:
+        if called not in abi.imported:
+            return f"{called}, which the kernels call, is not called by the extension"
     return ""
 
 
@@ -280,6 +286,7 @@ def header(abi: Abi, functions: Iterable[Function], *, release: str) -> str:
         "",
         "typedef struct ImagingMemoryInstance *Imaging;",
         "typedef struct ImagingPaletteInstance *ImagingPalette;",
+        "typedef struct ImagingCodecStateInstance *ImagingCodecState;",
         "",
     ]
     for name, values in abi.enums.items():
@@ -369,6 +376,8 @@ def _declaration(abi: Abi, field: Field) -> str:
     known = bool(_PLAIN.match(base)) or base in abi.enums
     if base.startswith("ImagingMemoryBlock") and "ImagingMemoryBlock" not in abi.struct_fields:
         known = False
+    if not bracket and base.removeprefix("struct ") in abi.struct_fields and base.startswith("struct "):
+        return f"{base.removeprefix('struct ')} {field.name}"
     if known:
         space = "" if base.endswith("*") else " "
         return f"{base}{space}{field.name}{bracket}{dimensions}"

@@ -70,13 +70,15 @@ class Function:
     """A public function of Pillow that has a front.
 
     ``uses`` names what the front and its kernels rely on: fields of the image struct,
-    fields of others as ``Struct.field``, and callbacks as ``Name()``.
+    fields of others as ``Struct.field``, and callbacks as ``Name()``. ``imports`` are functions
+    of other libraries that they call, and that the extension has to call as well.
     """
 
     name: str
     front: str
     prototypes: Mapping[str, int]
     uses: tuple[str, ...]
+    imports: tuple[str, ...] = ()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -224,6 +226,7 @@ def _function(name: str, entry: Mapping[str, object]) -> Function:
         front=str(entry["front"]),
         prototypes=MappingProxyType({str(text): int(number) for text, number in prototypes.items()}),
         uses=_strings(entry["uses"]),
+        imports=_strings(entry.get("imports", ())),
     )
 
 

@@ -1,4 +1,4 @@
-"""zlib-ng, compiled from its sources, for Pillow's core alone.
+"""zlib-ng, compiled from its sources, for Pillow's core and the kernels in front of it alone.
 
 Official Linux wheels say that they have zlib-ng and load the system's zlib. Here zlib-ng
 is compiled from the sdist of PyPI's ``zlib-ng``, with its code for every instruction set
@@ -37,6 +37,9 @@ PROJECT = "zlib-ng"
 RELEASE = "1.1.0"
 
 LIBRARY_NAME = "libpillow_zlib.so"
+
+#: What slots.c knows the library of kernels by, if there is one.
+_IN_KERNELS = "pillow_simd_level"
 
 #: What zlib's public functions are called.
 _API = re.compile(r"(deflate|inflate|crc32|adler32|compress|uncompress|zlib|gz)\w*|zError|get_crc_table")
@@ -265,7 +268,7 @@ def _check_library(library: Path, official: Abi) -> None:
         problems.append(f"it is for {found.machine}, the official extension for {official.machine}")
     if found.exported != {"pillow_simd_zlib_ng"}:
         problems.append(f"it shows {', '.join(sorted(found.exported)[:8]) or 'nothing'}")
-    if missing := found.imported - _LIBC - LIBDL:
+    if missing := found.imported - _LIBC - LIBDL - {_IN_KERNELS}:
         problems.append(f"it needs {', '.join(sorted(missing))}")
     if found.executable_stack or found.text_relocations or found.rpath:
         problems.append("it asks for an executable stack, writes into its code, or has a search path")

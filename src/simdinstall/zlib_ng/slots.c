@@ -1,11 +1,11 @@
 /*
- * zlib-ng for Pillow's core, and for nobody else in the process.
+ * zlib-ng for Pillow's core and the kernels in front of it, and for nobody else in the process.
  *
  * The core calls zlib through slots that the dynamic linker has filled. The order of
  * NEEDED cannot change what it finds there: an executable that has a libz itself, as
  * Debian's python3 has, comes first in every search. So this library, which holds
- * zlib-ng with all of its names hidden, writes its own functions into the slots of that
- * one object. Other objects keep the zlib that they were linked with: whoever calls
+ * zlib-ng with all of its names hidden, writes its own functions into the slots of those
+ * two objects. Other objects keep the zlib that they were linked with: whoever calls
  * inflateInit() of one must not call inflate() of the other.
  *
  * It runs when the library is loaded, before any code of the core, whose
@@ -184,6 +184,14 @@ struct span {
     int hit;
 };
 
+/* An object whose slots are to be bound. */
+struct target {
+    struct object object;
+    struct dynamic dynamic;
+    struct span relro;
+    size_t slots;
+};
+
 static void
 look(uintptr_t slot, void (*function)(void), void *data) {
     struct span *relro = data;
@@ -200,35 +208,63 @@ bind(uintptr_t slot, void (*function)(void), void *data) {
     __atomic_store_n((uintptr_t *)slot, (uintptr_t)function, __ATOMIC_RELEASE);
 }
 
+static int
+protect(const struct target *target, int rights) {
+    const struct span *relro = &target->relro;
+
+    return !relro->hit || !mprotect((void *)relro->start, relro->end - relro->start, rights);
+}
+
+/* Finds the slots in the object with that address, and makes them writable. */
+static int
+open_slots(struct target *target, uintptr_t inside) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const ElfW(Phdr) *header;
+
+    target->object.inside = inside;
+    if (!dl_iterate_phdr(is_it, &target->object) ||
+        !read_dynamic(&target->object, &target->dynamic)) {
+        return 0;
+    }
+    header = header_of(&target->object, PT_GNU_RELRO);
+    if (header) {
+        /* As the dynamic linker rounds it: whole pages. */
+        target->relro.start = (target->object.base + header->p_vaddr) & ~(page - 1);
+        target->relro.end =
+            (target->object.base + header->p_vaddr + header->p_memsz) & ~(page - 1);
+    }
+    target->slots = for_slots(&target->object, &target->dynamic, look, &target->relro);
+    return protect(target, PROT_READ | PROT_WRITE);
+}
+
+static void
+bind_slots(const struct target *target) {
+    for_slots(&target->object, &target->dynamic, bind, NULL);
+    protect(target, PROT_READ);
+}
+
+/* In the library of kernels, some of which call zlib themselves. */
+extern int
+pillow_simd_level(void) __attribute__((weak));
+
 static int bound;
 
 __attribute__((constructor)) static void
 set_up(void) {
-    struct object core = {0};
-    struct dynamic dynamic;
-    struct span relro = {0};
-    const ElfW(Phdr) *header;
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    struct target core = {0}, kernels = {0};
+    uintptr_t in_core = (uintptr_t)dlsym(RTLD_NEXT, "PyInit__imaging");
+    uintptr_t in_kernels = (uintptr_t)pillow_simd_level;
 
-    core.inside = (uintptr_t)dlsym(RTLD_NEXT, "PyInit__imaging");
-    if (!core.inside || !dl_iterate_phdr(is_it, &core) || !read_dynamic(&core, &dynamic)) {
+    if (!in_core || !open_slots(&core, in_core) || !core.slots) {
         return;
     }
-    header = header_of(&core, PT_GNU_RELRO);
-    if (header) {
-        /* As the dynamic linker rounds it: whole pages. */
-        relro.start = (core.base + header->p_vaddr) & ~(page - 1);
-        relro.end = (core.base + header->p_vaddr + header->p_memsz) & ~(page - 1);
-    }
-    if (!for_slots(&core, &dynamic, look, &relro)) {
+    if (in_kernels && !open_slots(&kernels, in_kernels)) {
+        protect(&core, PROT_READ);
         return;
     }
-    if (relro.hit && mprotect((void *)relro.start, relro.end - relro.start, PROT_READ | PROT_WRITE)) {
-        return;
-    }
-    for_slots(&core, &dynamic, bind, NULL);
-    if (relro.hit) {
-        mprotect((void *)relro.start, relro.end - relro.start, PROT_READ);
+    bind_slots(&core);
+    if (in_kernels) {
+        bind_slots(&kernels);
     }
     bound = 1;
 }
