@@ -179,8 +179,8 @@ def _require_fit(core: Path, official: Abi, scratch: Path) -> None:
         problems.append(f"it loads {', '.join(found.needed)} from {found.rpath or 'the system'}")
     if abi_module.version_key(found.glibc) > abi_module.version_key(official.glibc):
         problems.append(f"it needs glibc {found.glibc}, the official one {official.glibc or 'none'}")
-    bound = [name for name in public & official.plt if name not in abi_module.read(core).plt]
-    if bound:
+    called = abi_module.read(core).plt
+    if bound := (public & official.plt) - called:
         problems.append(f"it calls {', '.join(sorted(bound)[:5])} directly, past any kernel")
     if found.executable_stack:
         problems.append("it asks for an executable stack")
