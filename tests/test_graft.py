@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,26 @@ def test_the_core_has_the_official_ones_shape_and_the_mark_of_its_level(
     assert "-march=x86-64-v3" in core.flags
     assert b"GNU" in core.content
     assert "-funroll-loops" in (tmp_path / "log").read_text()
+
+
+def test_python_h_is_read_once_unless_ccache_would_pass_over_what_uses_it(
+    tmp_path: Path, official: Path, gcc: Toolchain
+) -> None:
+    root = sources(tmp_path / "source")
+    begin = "#define PY_SSIZE_T_CLEAN\n#include <Python.h>\n"
+    (root / "src" / "libImaging" / "ImPlatform.h").write_text(begin)
+    compile_here(tmp_path, official, gcc, root)
+    assert (tmp_path / "scratch" / "python.h.gch").exists()
+    # _imaging.c of this Pillow includes Python.h in its own way.
+    commands = [line for line in (tmp_path / "log").read_text().splitlines() if "-include" in line]
+    assert {line.rpartition("/")[2][:5] for line in commands if "version.h" in line} == {"_imag"}
+    shutil.rmtree(tmp_path / "scratch")
+    shutil.rmtree(tmp_path / "headers")
+    ccache = tmp_path / "ccache"
+    ccache.write_text('#!/bin/sh\nexec "$@"\n')
+    ccache.chmod(0o755)
+    compile_here(tmp_path, official, replace(gcc, argv=(str(ccache), *gcc.argv)), root)
+    assert not (tmp_path / "scratch" / "python.h.gch").exists()
 
 
 def test_headers_that_describe_another_struct_stop_before_anything_is_compiled(

@@ -159,7 +159,7 @@ def compile_library(
         return builder.precompile("#include <immintrin.h>\n", f"{unit.isa}.h", flags)
 
     headers: frozenset[str] = frozenset()
-    users = _worth_precompiling(chosen) if toolchain.kind == "gcc" else {}
+    users = _worth_precompiling(chosen) if toolchain.kind == "gcc" and not toolchain.cached else {}
     # The longest first, so that no core waits for one at the end.
     by_size = sorted(chosen, key=lambda u: (-(tree.kernels_dir / u.source).stat().st_size, u.name))
     try:

@@ -119,6 +119,11 @@ class Toolchain:
     linker: tuple[str, ...]
     tuning: tuple[str, ...] = ()
 
+    @property
+    def cached(self) -> bool:
+        """Whether ccache stands in front: it passes over what uses precompiled headers."""
+        return Path(self.argv[0]).name == "ccache"
+
     def compile_argv(self, source: str, output: str, flags: Sequence[str]) -> list[str]:
         """The command that compiles one unit with :meth:`translate`-d flags."""
         flags = [*self.translate(flags), *self.tuning]
