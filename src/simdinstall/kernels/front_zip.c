@@ -53,7 +53,6 @@ encode_guard(Imaging im, ImagingCodecState state, uint8_t *buf, int bytes);
 
 static SIMD_ROW_TYPE(encode_guard, encode_function) encode_rows[] = {
 #ifdef SIMD_KERNEL_zip_encode
-    SIMD_AVX512("zip_encode", zip_encode_fits, zip_encode)
     SIMD_AVX2("zip_encode", zip_encode_fits, zip_encode)
     SIMD_SSE4("zip_encode", zip_encode_fits, zip_encode)
 #endif

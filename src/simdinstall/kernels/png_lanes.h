@@ -46,11 +46,7 @@ v_total64(vec a) {
 /* Byte by byte: yes where p and q are equal, else no. */
 LANES_INLINE vec
 v_where_equal8(vec p, vec q, vec yes, vec no) {
-#if LANES_LEVEL == SIMD_LEVEL_AVX512
-    return _mm512_mask_blend_epi8(_mm512_cmpeq_epi8_mask(p, q), no, yes);
-#else
     return LANES_OP(blendv_epi8)(no, yes, LANES_OP(cmpeq_epi8)(p, q));
-#endif
 }
 
 #undef LANES_BINARY

@@ -5,6 +5,9 @@
  * state. A kernel leaves the state at each return as stock would, so that the next call may
  * go to either.
  *
+ * No kernel here uses vectors of 64 bytes: some CPUs run slower for a while after those, and
+ * zlib, which takes most of the time, would with them.
+ *
  * zlib is the one that the extension itself calls: the dynamic linker looks the same names up
  * for both, and zlib-ng (../zlib_ng/slots.c) binds both.
  */
@@ -15,9 +18,11 @@
 #include "pillow.h"
 
 #define Z_NO_FLUSH 0
+#define Z_OK 0
 #define Z_STREAM_END 1
 #define Z_DATA_ERROR (-3)
 #define Z_MEM_ERROR (-4)
+#define Z_BUF_ERROR (-5)
 
 extern int
 inflate(z_stream_s *stream, int flush);

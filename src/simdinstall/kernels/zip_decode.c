@@ -1,6 +1,7 @@
 /*
- * ImagingZipDecode for PNG, after stock's set-up: the same state machine, with the filters of
- * whole rows undone at once.
+ * ImagingZipDecode for PNG, after stock's set-up: the same state machine. Where rows follow
+ * one another in the image, zlib is asked for many at a time: near the end of the room that it is
+ * given, zlib goes byte by byte.
  */
 #include "zip_decode.h"
 
@@ -82,18 +83,105 @@ next_row(ImagingCodecState state, ZIPSTATE *context, int bytes) {
     return bytes;
 }
 
-int
-SIMD_NAME(zip_decode)(Imaging im, ImagingCodecState state, uint8_t *buf, long bytes) {
+/* A whole row, to its place in the image. */
+static void
+put_row(Imaging im, ImagingCodecState state, const uint8_t *pixels) {
+    zip_shuffler_of(state)(
+        (uint8_t *)im->image[state->y + state->yoff] + state->xoff * im->pixelsize, pixels,
+        state->xsize
+    );
+    state->y++;
+}
+
+/* Room for rows that are asked for at a time. */
+#define ROOM 65536
+/*
+ * So many bytes of the file are kept back from zlib meanwhile. Stock, asking for one row at a
+ * time, returns after the first row that leaves nothing to read, although a match that was read
+ * may hold further rows. With something kept back, no row but the last can have been that one.
+ */
+#define KEPT_BACK 64
+
+/*
+ * Decodes up to `rows` rows; what there is of the next one goes to state->buffer. Returns how
+ * many there were, or -1 where decoding has stopped.
+ */
+static int
+decode_rows(Imaging im, ImagingCodecState state, uint8_t *room, int rows) {
+    ZIPSTATE *context = state->context;
+    z_stream_s *z = &context->z_stream;
+    const uint8_t *above = context->previous;
+    int length = state->bytes + context->prefix, size = rows * length;
+    int result, whole, rest, good, i;
+
+    memcpy(room, state->buffer, context->last_output);
+    z->next_out = room + context->last_output;
+    z->avail_out = (unsigned int)(size - context->last_output);
+    z->avail_in -= KEPT_BACK;
+    result = inflate(z, Z_NO_FLUSH);
+    z->avail_in += KEPT_BACK;
+    whole = (size - (int)z->avail_out) / length;
+    rest = (size - (int)z->avail_out) % length;
+    if (result == Z_OK && whole && !rest) {
+        /* With the last byte of a row zlib also reads all that needs no room. */
+        z->avail_out = 0;
+        result = inflate(z, Z_NO_FLUSH);
+        if (result == Z_BUF_ERROR) {
+            result = Z_OK;
+        }
+    }
+    /* What is wrong right behind a row was found while that row was asked for. */
+    good = result < 0 && !rest && whole ? whole - 1 : whole;
+    for (i = 0; i < good; i++) {
+        uint8_t *row = room + i * length;
+
+        if (!unfilter_row(row, above + 1, state->bytes, zip_pixel_bytes(state))) {
+            return stop(state, IMAGING_CODEC_UNKNOWN);
+        }
+        put_row(im, state, row + context->prefix);
+        above = row;
+    }
+    if (result < 0) {
+        return stop(state, zip_error(result));
+    }
+    if (state->y >= state->ysize || (result == Z_STREAM_END && whole && !rest)) {
+        return stop(state, 0);
+    }
+    if (whole) {
+        memcpy(context->previous, above, length);
+    }
+    memcpy(state->buffer, room + whole * length, rest);
+    context->last_output = rest;
+    return whole;
+}
+
+/* How many rows are to be asked for at a time. */
+static int
+rows_at_a_time(ImagingCodecState state, const ZIPSTATE *context) {
+    int left = state->ysize - state->y, fitting = ROOM / (state->bytes + context->prefix);
+
+    return context->interlaced ? 0 : fitting < left ? fitting : left;
+}
+
+static int
+decode(Imaging im, ImagingCodecState state, long bytes, uint8_t *room) {
     ZIPSTATE *context = state->context;
     z_stream_s *z = &context->z_stream;
     int length = context->interlaced ? pass_bytes(state, context->pass) : state->bytes;
 
-    z->next_in = buf;
-    z->avail_in = (unsigned int)bytes;
     while (z->avail_in > 0) {
         uint8_t *row = state->buffer;
         int wanted = length + context->prefix, result;
 
+        if (room && z->avail_in > KEPT_BACK && rows_at_a_time(state, context) > 1) {
+            result = decode_rows(im, state, room, rows_at_a_time(state, context));
+            if (result < 0) {
+                return -1;
+            }
+            if (result > 0) {
+                continue;
+            }
+        }
         z->next_out = row + context->last_output;
         z->avail_out = (unsigned int)(wanted - context->last_output);
         result = inflate(z, Z_NO_FLUSH);
@@ -111,11 +199,7 @@ SIMD_NAME(zip_decode)(Imaging im, ImagingCodecState state, uint8_t *buf, long by
             scatter(im, state, context, length);
             length = next_row(state, context, length);
         } else {
-            zip_shuffler_of(state)(
-                (uint8_t *)im->image[state->y + state->yoff] + state->xoff * im->pixelsize,
-                row + context->prefix, state->xsize
-            );
-            state->y++;
+            put_row(im, state, row + context->prefix);
         }
         context->last_output = 0;
         if (state->y >= state->ysize || result == Z_STREAM_END) {
@@ -125,4 +209,17 @@ SIMD_NAME(zip_decode)(Imaging im, ImagingCodecState state, uint8_t *buf, long by
         context->previous = row;
     }
     return (int)bytes;
+}
+
+int
+SIMD_NAME(zip_decode)(Imaging im, ImagingCodecState state, uint8_t *buf, long bytes) {
+    ZIPSTATE *context = state->context;
+    uint8_t *room = rows_at_a_time(state, context) > 1 ? malloc(ROOM) : NULL;
+    int result;
+
+    context->z_stream.next_in = buf;
+    context->z_stream.avail_in = (unsigned int)bytes;
+    result = decode(im, state, bytes, room);
+    free(room);
+    return result;
 }
