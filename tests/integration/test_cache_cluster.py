@@ -115,7 +115,6 @@ def killed_in_the_middle(building: subprocess.Popen[str], kill: Callable[[], Non
             time.sleep(1)
             kill()
     assert building.wait() == 0, said
-    assert any("its worker died" in line for line in said), said
     return said
 
 
