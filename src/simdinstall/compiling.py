@@ -101,6 +101,12 @@ class Builder:
         (self._scratch / source).write_text(text, encoding="utf-8")
         return self.compile(source, output, ("-O1", "-fPIC", "-g0"))
 
+    def takes(self, flag: str) -> bool:
+        """Whether the compiler, and the assembler behind it, know a flag."""
+        (self._scratch / "takes.c").write_text("int takes;\n", encoding="utf-8")
+        command = self._toolchain.compile_argv("takes.c", "takes.o", [flag])
+        return self._run(command, cwd=self._scratch, env=self._environment, check=False).returncode == 0
+
     def undefined(self, objects: Iterable[str]) -> frozenset[str]:
         """The symbols that these objects want and none of them has."""
         wanted: set[str] = set()
