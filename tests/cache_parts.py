@@ -55,7 +55,7 @@ def cell(release: str = "13.0.0", py: str = "3.11", level: str = "v3", **more: A
 def our_wheel(folder: Path, of: Cell, *, mark: str = "", kernels: Sequence[str] = ("resample",)) -> Path:
     """A wheel with the name and the provenance of a real one."""
     made = march(of.march)
-    version = f"{of.release}+simd.{made.name}"
+    version = f"{of.release}+simd.{made.name}{f'.{of.kind}' if of.kind else ''}"
     told = {
         "version": version,
         "fidelity": of.fidelity,
@@ -65,6 +65,7 @@ def our_wheel(folder: Path, of: Cell, *, mark: str = "", kernels: Sequence[str] 
         "added": {"PIL/libpillow_simd.so": hashlib.sha256(version.encode()).hexdigest()},
         "flags": {"all": ["-O3"]},
         "compiler": {"kind": "gcc", "version": "12"},
+        **({"core": {"sdist": {"sha256": "1" * 64}}} if of.rebuilt else {}),
     }
     content = {
         "PIL/__init__.py": f"__version__ = '{of.release}'  # {mark}\n".encode(),

@@ -24,7 +24,10 @@ def marches(*names: str) -> tuple[March, ...]:
 def build(tmp_path: Path, team: Team, *levels: str, pythons: str = "3.11,3.12", **options: Any) -> Summary:
     chosen = marches(*(levels or ("portable", "v3")))
     matrix = cells.matrix(
-        options.pop("releases", ["13.0.0"]), [cache_parts.python(p) for p in pythons.split(",")], chosen
+        options.pop("releases", ["13.0.0"]),
+        [cache_parts.python(p) for p in pythons.split(",")],
+        chosen,
+        kind=options.pop("kind", ""),
     )
     wanted = options.pop("wanted", Wanted())
     fetcher = options.pop("fetcher", None) or Shelf.fetcher(tmp_path / "shelf")
@@ -70,11 +73,25 @@ def test_only_what_is_missing_is_built(tmp_path: Path) -> None:
     ]
 
 
-def test_rebuilding_is_everything(tmp_path: Path) -> None:
+def test_anew_is_everything(tmp_path: Path) -> None:
     build(tmp_path, Team(tmp_path / "one"), "v3")
     team = Team(tmp_path / "two")
-    build(tmp_path, team, "v3", wanted=Wanted(rebuild=True))
+    build(tmp_path, team, "v3", wanted=Wanted(anew=True))
     assert len(team.built) == 2
+
+
+def test_a_rebuilt_core_and_zlib_ng_are_other_cells_with_their_sdists(tmp_path: Path) -> None:
+    build(tmp_path, Team(tmp_path / "one"), "v3", pythons="3.11")
+    tasks: list[Task] = []
+    team = Team(tmp_path / "two", during=tasks.append)
+    done = build(tmp_path, team, "v3", pythons="3.11", kind="rebuilt.zlibng")
+    key = "13.0.0-cp311-v3-manylinux_x86_64-exact"
+    assert sorted(entry.cell for entry in done.catalogue.entries) == [key, f"{key}-rebuilt.zlibng"]
+    [task] = tasks
+    assert [(one.name, one.version) for one in task.more] == [("pillow", "13.0.0"), ("zlib-ng", "1.1.0")]
+    [made] = [entry for entry in done.catalogue.entries if entry.kind]
+    assert made.sources["pillow_sdist"] == "1" * 64
+    assert not build(tmp_path, Team(tmp_path / "three"), "v3", pythons="3.11").of("verified")
 
 
 def test_another_compiler_is_another_wheel(tmp_path: Path) -> None:

@@ -82,6 +82,9 @@ def pretending() -> Iterator[Callable[[int], LocalProcesses]]:
 def test_tasks_and_outcomes_survive_the_wire(tmp_path: Path) -> None:
     whole = task(tmp_path, quick=True)
     assert worker.read_task(worker.task_line(whole)) == whole
+    more = replace(whole, more=(whole.pillow,), cell=cache_parts.cell(kind="rebuilt.zlibng"))
+    assert worker.read_task(worker.task_line(more)) == more
+    assert travelling(more).more[0].data == b"no wheel"
     assert (
         worker.read_task(worker.task_line(replace(whole, pillow_simd=whole.pillow))).pillow_simd
         == whole.pillow

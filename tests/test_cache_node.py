@@ -13,7 +13,7 @@ import pytest
 
 import cache_parts
 from cache_parts import BEST, cpu
-from simdinstall.cache import check, node, snippets
+from simdinstall.cache import check, node, simple_index, snippets
 from simdinstall.cache.catalogue import NAME, Catalogue, House
 from simdinstall.cli import main
 from simdinstall.errors import CpuError, FetchError, StateError, UsageError
@@ -226,3 +226,27 @@ def test_the_commands(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     (house.root / house.read().entries[0].path).write_bytes(b"")
     assert main(["cache", "verify", root]) == 7
     assert main(["cache", "list", "/nowhere"]) == 5
+
+
+def test_builds_of_another_kind_have_an_index_of_their_own_and_must_be_asked_for(tmp_path: Path) -> None:
+    plain = [cache_parts.cell(level=level) for level in ("v2", "v3")]
+    rebuilt = cache_parts.cell(level="v4", kind="rebuilt")
+    listed = cache_parts.filled(tmp_path / "wh", tmp_path / "s", *plain, rebuilt).read()
+    assert level(listed) == "v3"
+    assert level(listed, kind="rebuilt") == "v4"
+    assert node.best_level(listed, BEST) == "v3"
+    assert node.best_level(listed, BEST, "rebuilt") == "v4"
+    assert [e.version for e in simple_index.of_level(listed, "v4", "rebuilt")] == ["13.0.0+simd.v4.rebuilt"]
+    assert {e.kind for e in simple_index.of_level(listed, "v3")} == {""}
+    assert "simple/v4-rebuilt/pillow/index.html" in simple_index.pages(listed)
+    assert "simple/v4/pillow/index.html" not in simple_index.pages(listed)
+    with pytest.raises(FetchError, match=r"no rebuilt\.zlibng builds") as refusal:
+        node.choose(listed, cpu=BEST, tags=CP311, kind="rebuilt.zlibng")
+    assert refusal.value.why == "it has plain, rebuilt"
+
+
+def test_a_cache_of_one_kind_gives_that_unasked(tmp_path: Path) -> None:
+    made = cache_parts.cell(level="v3", kind="zlibng")
+    listed = cache_parts.filled(tmp_path / "wh", tmp_path / "s", made).read()
+    assert node.choose(listed, cpu=BEST, tags=CP311).entry.cell == made.key
+    assert node.settled_kind(simple_index.kinds(listed), None) == "zlibng"

@@ -12,6 +12,8 @@ def test_cflags_and_cc_are_respected() -> None:
     environ = {"CC": "clang -pipe", "CFLAGS": "-O2 -funroll-loops '-DX=\"a b\"'"}
     assert rebuild.user_flags(environ) == ("-pipe", "-O2", "-funroll-loops", '-DX="a b"')
     assert rebuild.user_compiler(environ) == "clang"
+    assert rebuild.user_compiler({"CC": "/usr/bin/ccache gcc -m64"}) == "gcc"
+    assert rebuild.user_flags({"CC": "ccache gcc -m64"}) == ("-m64",)
     assert rebuild.user_flags({}) == ()
     assert rebuild.user_compiler({}) == "auto"
 

@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from simdinstall import toolchain
+from simdinstall.compiling import Builder
 from simdinstall.errors import BuildError, FetchError
+from simdinstall.run import run
 from simdinstall.toolchain import Toolchain
 
 GCC = Path(shutil.which("gcc") or "gcc")
@@ -177,6 +180,26 @@ def test_hidden_settings_do_not_reach_the_compiler(tmp_path: Path) -> None:
     assert variables["TMPDIR"] == str(tmp_path)
     assert variables["ZIG_GLOBAL_CACHE_DIR"].startswith(str(tmp_path))
     assert variables["SOURCE_DATE_EPOCH"] == "0"
+
+
+def test_ccache_is_used_where_it_is_for_what_is_compiled_and_never_twice(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    script(tmp_path / "bin" / "ccache", f'echo "$@" >> {told}\nexec "$@"\n')
+    gcc = toolchain.find("gcc", zig=no_zig)
+    assert toolchain.through_ccache(gcc, path=str(tmp_path)) == gcc
+    cached = toolchain.through_ccache(gcc, path=str(tmp_path / "bin"))
+    assert cached.cached
+    assert toolchain.through_ccache(cached, path=str(tmp_path / "bin")) == cached
+    zig = replace(gcc, kind="zig")
+    assert toolchain.through_ccache(zig, path=str(tmp_path / "bin")) == zig
+    # ccache calls itself by the compiler's name where it lies before it on the path.
+    (tmp_path / "bin" / "gcc").symlink_to("ccache")
+    assert replace(gcc, argv=(str(tmp_path / "bin" / "gcc"),)).cached
+    (tmp_path / "scratch").mkdir()
+    built = Builder(cached, scratch=tmp_path / "scratch", log=tmp_path / "log", run=run)
+    built.compile_text("int x;", "empty.o")
+    built.link_shared(["empty.o"], "x.so", needed=("libc.so.6",))
+    assert [line.split()[0] for line in told.read_text().splitlines()] == [str(GCC)]
 
 
 def test_flags_of_levels_follow_the_compiler() -> None:

@@ -245,8 +245,7 @@ def _find_compiler(
             machine=seen.architecture,
             libc=target.libc.split()[0],
         )
-        ccache = shutil.which("ccache") if found.kind != "zig" else None
-        return replace(found, tuning=flags, argv=(*((ccache,) if ccache else ()), *found.argv))
+        return toolchain.through_ccache(replace(found, tuning=flags))
 
     if tuned_here is not None and tuned_here.compiler != tuned.PREBUILT:
         with contextlib.suppress(BuildError, FetchError):

@@ -74,7 +74,7 @@ def user_flags(environ: Mapping[str, str]) -> tuple[str, ...]:
             words = shlex.split(environ.get(variable, ""))
         except ValueError as error:
             raise UsageError(f"{variable} cannot be read", why=str(error)) from error
-        given += words[1:] if variable == "CC" else words
+        given += _without_ccache(words)[1:] if variable == "CC" else words
     for flag in given:
         for pattern, why in _REFUSED:
             if re.fullmatch(pattern, flag):
@@ -87,9 +87,14 @@ def user_flags(environ: Mapping[str, str]) -> tuple[str, ...]:
 def user_compiler(environ: Mapping[str, str]) -> str:
     """The compiler that ``$CC`` names; ``auto`` without one."""
     try:
-        return next(iter(shlex.split(environ.get("CC", ""))), "auto")
+        return next(iter(_without_ccache(shlex.split(environ.get("CC", "")))), "auto")
     except ValueError:
         return "auto"
+
+
+def _without_ccache(words: list[str]) -> list[str]:
+    """``CC="ccache gcc"`` names gcc; ccache is used wherever it is on the path."""
+    return words[1:] if len(words) > 1 and Path(words[0]).name == "ccache" else words
 
 
 def prepare(

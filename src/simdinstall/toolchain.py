@@ -20,7 +20,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -122,7 +122,7 @@ class Toolchain:
     @property
     def cached(self) -> bool:
         """Whether ccache stands in front: it passes over what uses precompiled headers."""
-        return Path(self.argv[0]).name == "ccache"
+        return Path(self.argv[0]).resolve().name == "ccache"
 
     def compile_argv(self, source: str, output: str, flags: Sequence[str]) -> list[str]:
         """The command that compiles one unit with :meth:`translate`-d flags."""
@@ -210,6 +210,12 @@ def find(
         hint="install gcc with libc's headers (Debian: `apt install gcc libc6-dev`),"
         " or let simdinstall fetch zig (not possible with --offline)",
     )
+
+
+def through_ccache(found: Toolchain, path: str | None = None) -> Toolchain:
+    """The toolchain with ccache before each compilation, where it is on the path; zig has its own."""
+    ccache = shutil.which("ccache", path=path) if found.kind != "zig" and not found.cached else None
+    return replace(found, argv=(ccache, *found.argv)) if ccache else found
 
 
 def _candidates(requested: str, path: str | None) -> Iterator[Path]:

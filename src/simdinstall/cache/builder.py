@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import tempfile
 import time
@@ -24,16 +25,22 @@ from simdinstall import (
     __version__,
     abi,
     build,
+    codec_abi,
     compiling,
     dwarf,
     environment,
+    graft,
+    headers,
     kernels,
     library,
     linked,
+    pillow_source,
     prebuilt,
+    rebuild,
     toolchain,
     tree,
     wheel,
+    zlib_ng,
 )
 from simdinstall.cache import cells, variants
 from simdinstall.cache.catalogue import (
@@ -73,7 +80,7 @@ class Wanted:
     kernels: KernelSource = "auto"
     quick: bool = False
     verify: bool = True
-    rebuild: bool = False
+    anew: bool = False
     variants: bool = False
     patience: float = 600.0
 
@@ -141,17 +148,22 @@ def resolve_pythons(text: str) -> tuple[cells.Python, ...]:
     return tuple(found.values())
 
 
-def code_digest() -> str:
-    """The hash of the code and the kernels that every wheel is made with."""
+def code_digest(kind: str = "") -> str:
+    """The hash of the code and the kernels that every wheel of a kind is made with."""
     files: list[Path] = []
     for module in (abi, build, compiling, dwarf, kernels, library, linked, prebuilt, toolchain, wheel):
         files.append(Path(str(module.__file__)))
+    if kind:
+        modules = (codec_abi, graft, headers, pillow_source, rebuild)
+        files += [Path(str(module.__file__)) for module in modules]
     for folder in (kernels.sources_dir(), Path(str(resources.files("simdinstall.patches")))):
         suffixes = (".c", ".h", ".toml", ".patch", ".py")
         files += sorted(p for p in folder.rglob("*") if p.suffix in suffixes or p.name == "series")
     whole = hashlib.sha256(__version__.encode())
     for path in files:
         whole.update(path.name.encode() + b"\0" + path.read_bytes())
+    if kind:
+        whole.update(zlib_ng.code_digest().encode())
     return whole.hexdigest()
 
 
@@ -161,6 +173,7 @@ class Sources:
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
         self._wheels: dict[tuple[str, str, str], Download | SimdinstallError] = {}
+        self._sdists: dict[tuple[str, str], Download | SimdinstallError] = {}
         self._simd: Download | None = None
         self._asked = False
 
@@ -178,6 +191,22 @@ class Sources:
         if isinstance(found, SimdinstallError):
             raise found
         return found
+
+    def more(self, cell: Cell) -> tuple[Download, ...]:
+        """The sdists of what else is compiled for a cell's kind. FetchError."""
+        wanted = [("pillow", cell.release)] if cell.rebuilt else []
+        wanted += [(zlib_ng.PROJECT, zlib_ng.RELEASE)] if cell.zlib_ng else []
+        for project, release in wanted:
+            if (project, release) not in self._sdists:
+                try:
+                    self._sdists[project, release] = self._fetcher.sdist(project, release)
+                except FetchError as error:
+                    self._sdists[project, release] = error
+        found = [self._sdists[name] for name in wanted]
+        for one in found:
+            if isinstance(one, SimdinstallError):
+                raise one
+        return tuple(one for one in found if isinstance(one, Download))
 
     def pillow_simd(self, cell: Cell, march: March) -> Download | None:
         """Pillow-SIMD's sdist, where a kernel of it would be built in and it can be had."""
@@ -235,13 +264,13 @@ def build_matrix(
 
 
 def _jobs(
-    rows: Iterable[Progress],
+    rows: Sequence[Progress],
     levels: Mapping[str, March],
     before: Catalogue,
     sources: Sources,
     wanted: Wanted,
 ) -> list[_Job]:
-    code = code_digest()
+    code = {row.cell.kind: code_digest(row.cell.kind) for row in rows}
     present = before.by_cell()
     pythons: dict[tuple[cells.Python, str], bool] = {}
     jobs = []
@@ -249,13 +278,14 @@ def _jobs(
         cell, march = row.cell, levels[row.cell.level]
         try:
             pillow = sources.pillow(cell)
+            more = sources.more(cell)
         except FetchError as error:
             row.state, row.why = "failed", "; ".join(part for part in (error.what, error.why) if part)
             continue
         simd = sources.pillow_simd(cell, march)
         inputs = input_digest(
             {
-                "code": code,
+                "code": code[cell.kind],
                 "cell": cell.key,
                 "march": [march.name, march.level, march.isas, march.target],
                 "pillow": pillow.sha256,
@@ -263,13 +293,15 @@ def _jobs(
                 "compiler": wanted.compiler,
                 "kernels": wanted.kernels,
                 "epoch": build.source_date_epoch(),
+                **({"more": [one.sha256 for one in more]} if more else {}),
+                **({"flags": rebuild.user_flags(os.environ)} if cell.rebuilt else {}),
             }
         )
         entry = present.get(cell.key)
-        if entry is not None and entry.inputs == inputs and not wanted.rebuild and entry.verified:
+        if entry is not None and entry.inputs == inputs and not wanted.anew and entry.verified:
             row.state = "unchanged"
             continue
-        if entry is not None and entry.inputs == inputs and not wanted.rebuild:
+        if entry is not None and entry.inputs == inputs and not wanted.anew:
             # Not verified so far: only worth another try where that has become possible.
             wanted_python = cell.python, cell.platform
             if wanted_python not in pythons:
@@ -282,6 +314,7 @@ def _jobs(
             cell=cell,
             pillow=_source(pillow),
             pillow_simd=_source(simd) if simd else None,
+            more=tuple(_source(one) for one in more),
             compiler=wanted.compiler,
             kernels=wanted.kernels,
             quick=wanted.quick,
@@ -485,6 +518,8 @@ def describe_wheel(
     metadata = core_metadata(path)
     _, _, _, tags = parse_wheel_filename(outcome.filename)
     simd = told.get("pillow_simd") or {}
+    more = {"pillow_sdist": (told.get("core") or {}).get("sdist"), "zlib_ng": told.get("zlib_ng")}
+    more["zlib_ng"] = (more["zlib_ng"] or {}).get("sdist")
     compiler = told.get("compiler") or {}
     return Entry(
         cell=cell.key,
@@ -511,6 +546,7 @@ def describe_wheel(
         sources={
             "pillow": str(told["pillow"]["sha256"]),
             **({"pillow_simd": str(simd["sha256"])} if simd else {}),
+            **{name: str(one["sha256"]) for name, one in more.items() if one},
             **{f"patch {patch['slug']}": patch["sha256"] for patch in told.get("patches", ())},
         },
         flags=tuple((told.get("flags") or {}).get("all", ())),
@@ -518,6 +554,7 @@ def describe_wheel(
         library=str(told.get("added", {}).get("PIL/libpillow_simd.so", "")),
         verdict=outcome.verdict or {},
         built=now(),
+        kind=cell.kind,
     )
 
 

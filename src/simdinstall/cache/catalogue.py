@@ -51,7 +51,8 @@ class Entry:
     names of ``/proc/cpuinfo``; ``isas`` are the instruction sets that its kernels were
     compiled for, of which the CPU's best is chosen at run time. ``inputs`` is the hash of
     all that it was made from; ``verdict`` tells what verification said and where.
-    ``variant`` is the same wheel in the shape of PEP 825, if that is there.
+    ``variant`` is the same wheel in the shape of PEP 825, if that is there. ``kind`` is its
+    cell's: empty, ``rebuilt``, ``zlibng`` or ``rebuilt.zlibng``.
     """
 
     cell: str
@@ -82,6 +83,7 @@ class Entry:
     verdict: Mapping[str, Any]
     built: str
     variant: Mapping[str, str] | None = None
+    kind: str = ""
 
     @property
     def verified(self) -> bool:
@@ -116,6 +118,7 @@ class Entry:
                 "isas": list(self.isas),
             },
             "fidelity": self.fidelity,
+            **({"kind": self.kind} if self.kind else {}),
             "glibc": self.glibc,
             "kernels": list(self.kernels),
             "sources": dict(self.sources),

@@ -50,7 +50,11 @@ class Python:
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
 class Cell:
-    """One wheel of the matrix. ``march`` is what ``--march`` takes, ``level`` its short name."""
+    """One wheel of the matrix. ``march`` is what ``--march`` takes, ``level`` its short name.
+
+    ``kind`` tells wheels with more than kernels in front: ``rebuilt``, ``zlibng``, or both
+    joined by a dot, as in their versions.
+    """
 
     release: str
     python: Python
@@ -58,19 +62,31 @@ class Cell:
     level: str
     platform: str = "manylinux_x86_64"
     fidelity: str = "exact"
+    kind: str = ""
+
+    @property
+    def rebuilt(self) -> bool:
+        """Whether Pillow's own core is compiled too."""
+        return "rebuilt" in self.kind.split(".")
+
+    @property
+    def zlib_ng(self) -> bool:
+        """Whether it brings zlib-ng."""
+        return "zlibng" in self.kind.split(".")
 
     @property
     def key(self) -> str:
         """What tells it from all others, and is fit for a file's name."""
         parts = [self.release, self.python.abi, self.level, self.platform, self.fidelity]
-        return "-".join(parts)
+        return "-".join([*parts, *([self.kind] if self.kind else [])])
 
     @property
     def title(self) -> str:
         """For people."""
         libc = "" if self.platform.startswith("manylinux_x86_64") else f" {self.platform}"
         bounded = "" if self.fidelity == "exact" else f" {self.fidelity}"
-        return f"{self.release} {self.python.name} {self.level}{libc}{bounded}"
+        kind = f" {self.kind}" if self.kind else ""
+        return f"{self.release} {self.python.name} {self.level}{libc}{bounded}{kind}"
 
 
 def parse_pythons(text: str) -> tuple[tuple[int, int, bool] | str, ...]:
@@ -139,6 +155,7 @@ def matrix(
     *,
     platforms: Iterable[str] = ("manylinux_x86_64",),
     fidelity: str = "exact",
+    kind: str = "",
 ) -> tuple[Cell, ...]:
     """Every cell, in the order in which libraries get built by as many as possible at once.
 
@@ -154,6 +171,7 @@ def matrix(
             level=march.name,
             platform=platform,
             fidelity=fidelity,
+            kind=kind,
         )
         for python in pythons
         for platform in platforms
@@ -198,7 +216,13 @@ def to_json(cell: Cell) -> dict[str, Any]:
         "level": cell.level,
         "platform": cell.platform,
         "fidelity": cell.fidelity,
+        "kind": cell.kind,
     }
+
+
+def kind_named(*, rebuilt: bool, zlib_ng: bool) -> str:
+    """The kind of the wheels that these options make."""
+    return ".".join([*(["rebuilt"] if rebuilt else []), *(["zlibng"] if zlib_ng else [])])
 
 
 def python_named(name: str, path: str | Path = "") -> Python:
@@ -216,15 +240,16 @@ def from_json(data: dict[str, Any]) -> Cell:
         level=data["level"],
         platform=data["platform"],
         fidelity=data["fidelity"],
+        kind=data.get("kind", ""),
     )
 
 
 def spread(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """The first cell of each library, then the rest: what can be compiled at once comes first."""
-    first: dict[tuple[str, str, str, str], Cell] = {}
+    first: dict[tuple[str, ...], Cell] = {}
     rest = []
     for cell in cells:
-        library = (cell.release, cell.level, cell.platform, cell.fidelity)
+        library = (cell.release, cell.level, cell.platform, cell.fidelity, cell.kind)
         if library in first:
             rest.append(cell)
         else:

@@ -81,12 +81,12 @@ def compare(before: Catalogue, after: Catalogue) -> Difference:
 
 
 def superseded(listed: Catalogue, keep: int) -> tuple[Entry, ...]:
-    """All but the ``keep`` newest releases of each Python, platform, level and fidelity. UsageError."""
+    """All but the ``keep`` newest releases of each Python, platform, level, fidelity and kind. UsageError."""
     if keep < 1:
         raise UsageError("at least one release must be kept", hint="say --keep-latest 1")
     groups: dict[tuple[object, ...], list[Entry]] = {}
     for entry in listed.entries:
-        group = entry.python, entry.abi, entry.platforms, entry.level, entry.fidelity
+        group = entry.python, entry.abi, entry.platforms, entry.level, entry.fidelity, entry.kind
         groups.setdefault(group, []).append(entry)
     return tuple(entry for group in groups.values() for entry in _newest_first(group)[keep:])
 

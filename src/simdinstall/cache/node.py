@@ -6,7 +6,7 @@ Nothing but the cache is needed: no compiler, no other network.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,11 @@ def choose(
     release: str | None = None,
     march: March | None = None,
     fidelity: str = "exact",
+    kind: str | None = None,
 ) -> Choice:
     """The best build: the newest release, then the most of this CPU. FetchError, CpuError.
 
+    ``kind``: only such builds; None takes the plain ones, else those of the one kind there is.
     ``tags`` are those of the interpreter, best first; they say what its libc can load.
     """
     if not listed.entries:
@@ -97,6 +99,8 @@ def choose(
             why=f"it has builds for {_told_tags(of_release)}; this takes {tags[0] if tags else 'nothing'}",
             hint="have one built: simdinstall cache build DIR --python …",
         )
+    kind = settled_kind({e.kind for e in fitting}, kind)
+    fitting = [e for e in fitting if e.kind == kind]
     faithful = [e for e in fitting if fidelity == "bounded" or e.fidelity == "exact"]
     if march is not None:
         faithful = [e for e in faithful if e.level == march.name]
@@ -137,22 +141,42 @@ def _told_tags(entries: Sequence[Entry]) -> str:
     return ", ".join(sorted(oldest))
 
 
-def best_level(listed: Catalogue, cpu: Cpu) -> str:
+def settled_kind(there: Collection[str], asked: str | None) -> str:
+    """The kind asked for; without that the plain one, else the only one. FetchError."""
+    if asked is None and ("" in there or not there):
+        return ""
+    if asked is None and len(there) == 1:
+        return next(iter(there))
+    if asked is not None and asked in there:
+        return asked
+    raise FetchError(
+        f"the cache has no {asked or 'plain'} builds",
+        why=f"it has {', '.join(sorted(name or 'plain' for name in there)) or 'none'}",
+        hint="--rebuild and --zlib-ng say which are wanted",
+    )
+
+
+def best_level(listed: Catalogue, cpu: Cpu, kind: str = "") -> str:
     """The index for a CPU. CpuError when it can run none."""
+    levels = simple_index.levels(listed, kind)
     runnable = [
         (
-            max(simple_index.power(e, cpu.features) for e in listed.entries if e.level == level),
+            max(
+                simple_index.power(e, cpu.features)
+                for e in listed.entries
+                if (e.level, e.kind) == (level, kind)
+            ),
             len(features),
             level != "portable",
             level,
         )
-        for level, (architecture, features) in simple_index.levels(listed).items()
+        for level, (architecture, features) in levels.items()
         if architecture == cpu.architecture and cpu.can_run(features)
     ]
     if not runnable:
         raise CpuError(
             "the cache has no build that this CPU can run",
-            why=f"{cpu.name} is {cpu.level}; there are {', '.join(simple_index.levels(listed)) or 'none'}",
+            why=f"{cpu.name} is {cpu.level}; there are {', '.join(levels) or 'none'}",
             hint="have one built for every CPU: simdinstall cache build DIR --march portable",
         )
     return max(runnable)[-1]

@@ -47,7 +47,7 @@ def cells_table(rows: Sequence[Progress], now: float) -> RenderableType:
         table.add_row(
             row.cell.release,
             row.cell.python.name,
-            row.cell.level,
+            " ".join(filter(None, (row.cell.level, row.cell.kind))),
             Text(row.state, style=_STYLES[row.state]),
             f"{seconds:.0f}" if seconds else "",
             row.why or row.where,
@@ -89,7 +89,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     return (
         entry.release,
         entry.abi,
-        entry.level,
+        " ".join(filter(None, (entry.level, entry.kind))),
         entry.fidelity,
         entry.platforms[0] if entry.platforms else "",
         verified,

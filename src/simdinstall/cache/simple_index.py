@@ -2,6 +2,7 @@
 
 An index per level holds, for each release, Python and platform, the one wheel that is
 best for a CPU of that level: one made for it, else for the level below, and so on.
+Wheels of another kind (``rebuilt``, ``zlibng``) have indexes of their own: ``v3-rebuilt``.
 Hashes and Requires-Python are given, and METADATA beside each wheel (PEP 658, 714).
 """
 
@@ -21,9 +22,9 @@ PROJECT = "pillow"
 ROOT = "simple"
 
 
-def folder(level: str) -> str:
+def folder(level: str, kind: str = "") -> str:
     """The index of a level, relative to the cache."""
-    return f"{ROOT}/{level}"
+    return f"{ROOT}/{level}-{kind}" if kind else f"{ROOT}/{level}"
 
 
 def power(entry: Entry, features: frozenset[str]) -> int:
@@ -46,15 +47,20 @@ def preference(entry: Entry, features: frozenset[str]) -> tuple[int, bool, int, 
     )
 
 
-def levels(catalogue: Catalogue) -> dict[str, tuple[str, frozenset[str]]]:
+def kinds(catalogue: Catalogue) -> tuple[str, ...]:
+    """The kinds of wheels that there are, the plain one first."""
+    return tuple(sorted({entry.kind for entry in catalogue.entries}))
+
+
+def levels(catalogue: Catalogue, kind: str = "") -> dict[str, tuple[str, frozenset[str]]]:
     """The levels that wheels were built for: what each asks of a CPU, architecture first."""
-    found = {entry.level: (entry.architecture, entry.features) for entry in catalogue.entries}
+    found = {e.level: (e.architecture, e.features) for e in catalogue.entries if e.kind == kind}
     return dict(sorted(found.items(), key=lambda item: (len(item[1][1]), item[0])))
 
 
-def of_level(catalogue: Catalogue, level: str) -> tuple[Entry, ...]:
+def of_level(catalogue: Catalogue, level: str, kind: str = "") -> tuple[Entry, ...]:
     """The wheels on the index of a level, the newest release first."""
-    architecture, features = levels(catalogue)[level]
+    architecture, features = levels(catalogue, kind)[level]
     # No level of the psABI has VNNI, which the AVX-512 kernels use where it is there.
     has = features | {"avx512_vnni"} if LEVELS["x86-64-v4"] <= features else features
 
@@ -63,7 +69,7 @@ def of_level(catalogue: Catalogue, level: str) -> tuple[Entry, ...]:
 
     chosen: dict[tuple[str, str, str, str], Entry] = {}
     for entry in catalogue.entries:
-        fits = entry.architecture == architecture and entry.features <= features
+        fits = entry.kind == kind and entry.architecture == architecture and entry.features <= features
         # `portable` is for everyone: nothing but itself, though v1 asks for as little.
         if not fits or (level == "portable" and entry.level != level):
             continue
@@ -77,9 +83,9 @@ def of_level(catalogue: Catalogue, level: str) -> tuple[Entry, ...]:
 def pages(catalogue: Catalogue) -> dict[str, bytes]:
     """All pages of all levels: path relative to the cache → content."""
     found: dict[str, bytes] = {}
-    for level in levels(catalogue):
-        own = folder(level)
-        listed = of_level(catalogue, level)
+    for level, kind in ((level, of) for of in kinds(catalogue) for level in levels(catalogue, of)):
+        own = folder(level, kind)
+        listed = of_level(catalogue, level, kind)
         # In the order in which they may appear: who has found one finds the next.
         found[f"{own}/{PROJECT}/index.json"] = project_json(listed, up="../../../")
         found[f"{own}/{PROJECT}/index.html"] = project_page(listed, up="../../../")

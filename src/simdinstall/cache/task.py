@@ -22,7 +22,7 @@ from simdinstall import __version__, build, cpu, environment, interpreter, pipel
 from simdinstall.cache import cells
 from simdinstall.cache.cells import Cell
 from simdinstall.environment import Environment, State
-from simdinstall.errors import FetchError, SimdinstallError
+from simdinstall.errors import FetchError, SimdinstallError, TargetError
 from simdinstall.fetch import Download, Fetcher
 from simdinstall.plan import KernelSource, Request
 from simdinstall.progress import silent
@@ -46,11 +46,12 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
-    """What to build. ``quick``: verify the best level only."""
+    """What to build. ``quick``: verify the best level only. ``more`` are the sdists for its kind."""
 
     cell: Cell
     pillow: Source
     pillow_simd: Source | None
+    more: tuple[Source, ...] = ()
     compiler: str = "auto"
     kernels: KernelSource = "auto"
     quick: bool = False
@@ -106,7 +107,12 @@ def travelling(task: Task) -> Task:
         return replace(source, data=Path(source.path).read_bytes(), path="")
 
     simd = task.pillow_simd
-    return replace(task, pillow=loaded(task.pillow), pillow_simd=loaded(simd) if simd else None)
+    return replace(
+        task,
+        pillow=loaded(task.pillow),
+        pillow_simd=loaded(simd) if simd else None,
+        more=tuple(map(loaded, task.more)),
+    )
 
 
 def perform(task: Task, *, into: Path | None = None, root: Path | None = None) -> Outcome:
@@ -147,7 +153,8 @@ def perform(task: Task, *, into: Path | None = None, root: Path | None = None) -
 
 
 def _build(task: Task, scratch: Path, store: Store) -> tuple[Wheel, dict[str, Any]]:
-    supplied = _Supplied(task, _laid_down(task.pillow, scratch), _laid_down(task.pillow_simd, scratch))
+    came = [_laid_down(source, scratch) for source in (task.pillow_simd, *task.more) if source is not None]
+    supplied = _Supplied(_laid_down(task.pillow, scratch), came)
     services = pipeline.Services(fetcher=supplied, store=store, progress=silent)
     target, why_not = _interpreter(task)
     request = Request(
@@ -156,6 +163,8 @@ def _build(task: Task, scratch: Path, store: Store) -> tuple[Wheel, dict[str, An
         fidelity="bounded" if task.cell.fidelity == "bounded" else "exact",
         compiler=task.compiler,
         kernels=task.kernels,
+        rebuild=task.cell.rebuilt,
+        zlib_ng=task.cell.zlib_ng,
         cpu=None,
     )
     if not task.verify:
@@ -165,7 +174,13 @@ def _build(task: Task, scratch: Path, store: Store) -> tuple[Wheel, dict[str, An
         march = cpu.resolve_march(task.cell.march, here)
         if lack := sorted(march.features - here.features):
             why_not = f"the machine that built it ({here.name}) lacks {', '.join(lack)}"
-    env = target or _stand_in(task.cell)
+    env = target or (find_python(task.cell) if task.cell.rebuilt else None) or _stand_in(task.cell)
+    if task.cell.rebuilt and not env.python.exists():
+        raise TargetError(
+            f"the machine that built it has no Python {task.cell.python.name} for {task.cell.platform}",
+            why="a core that is compiled for it needs its headers",
+            hint="name one with --python PATH, or build where there is one",
+        )
     prepared = pipeline.prepare(request, env, services=services, scratch=scratch, installing=False)
     if why_not:
         wheel = build.build(prepared.plan, store=store, run=run)
@@ -185,10 +200,8 @@ def _build(task: Task, scratch: Path, store: Store) -> tuple[Wheel, dict[str, An
     }
 
 
-def _laid_down(source: Source | None, scratch: Path) -> Download | None:
+def _laid_down(source: Source, scratch: Path) -> Download:
     """A source as a file with the hash it must have. FetchError."""
-    if source is None:
-        return None
     path = Path(source.path)
     if source.data is not None:
         if hashlib.sha256(source.data).hexdigest() != source.sha256:
@@ -210,11 +223,10 @@ def _laid_down(source: Source | None, scratch: Path) -> Download | None:
 class _Supplied(Fetcher):
     """Gives what came with the task; fetches nothing but, where there is no compiler, zig."""
 
-    def __init__(self, task: Task, pillow: Download | None, pillow_simd: Download | None) -> None:
+    def __init__(self, pillow: Download, sdists: Sequence[Download]) -> None:
         super().__init__(cache=default_root())
-        assert pillow is not None
         self._pillow = pillow
-        self._simd = pillow_simd
+        self._sdists = {sdist.name: sdist for sdist in sdists}
 
     def newest(self, project: str, *, tags: Sequence[str] | None = None, python: str | None = None) -> str:
         if project == "pillow":
@@ -229,9 +241,9 @@ class _Supplied(Fetcher):
         return super().wheel(project, version, tags, python=python)
 
     def sdist(self, project: str, version: str | None = None) -> Download:
-        if self._simd is None:
+        if project not in self._sdists:
             raise FetchError(f"{project} did not come with the task")
-        return self._simd
+        return self._sdists[project]
 
 
 def _interpreter(task: Task) -> tuple[Environment | None, str]:

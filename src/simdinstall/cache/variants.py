@@ -61,7 +61,12 @@ def add_missing(house: House, *, signer: Signer | None = None, unsigned: bool = 
     """Make the variants that a cache lacks, and publish them."""
     fresh = []
     for entry in house.read().entries:
-        if entry.variant is None and entry.fidelity == "exact" and label_of(entry.level) is not None:
+        if (
+            entry.variant is None
+            and entry.fidelity == "exact"
+            and not entry.kind
+            and label_of(entry.level) is not None
+        ):
             with tempfile.TemporaryDirectory(prefix="simdinstall-variant-") as name:
                 made = make(house.root / entry.path, level=entry.level, into=Path(name))
                 assert made is not None

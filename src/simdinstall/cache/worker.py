@@ -29,6 +29,7 @@ def read_task(line: str) -> Task:
     data["cell"] = cells.from_json(data["cell"])
     data["pillow"] = Source(**data["pillow"])
     data["pillow_simd"] = Source(**data["pillow_simd"]) if data["pillow_simd"] else None
+    data["more"] = tuple(Source(**source) for source in data["more"])
     return Task(**data)
 
 

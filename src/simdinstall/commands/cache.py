@@ -110,7 +110,9 @@ def _build_options(group: Group) -> None:
     )
     group.flag("--quick", help="verify at each wheel's best level only")
     group.flag("--no-verify", help="do not verify; wheels are marked so, and nodes check them before use")
-    group.flag("--rebuild", help="build everything anew")
+    group.flag("--rebuild", help="compile Pillow's own core too, on the official wheel's libraries")
+    group.flag("--zlib-ng", help="compile zlib-ng and have Pillow's core use it")
+    group.flag("--anew", help="build also what is there and up to date")
     group.flag(
         "--variants", help="PREVIEW: wheel variants (PEP 825, a draft) too, in simple/variants, for uv"
     )
@@ -171,6 +173,7 @@ def _build(arguments: Namespace, output: Output) -> int:
             marches,
             platforms=platforms,
             fidelity=arguments.fidelity,
+            kind=cells.kind_named(rebuilt=arguments.rebuild, zlib_ng=arguments.zlib_ng),
         )
         fetcher = services.fetcher
         services.progress.__exit__(None, None, None)  # type: ignore[attr-defined]
@@ -186,7 +189,7 @@ def _build(arguments: Namespace, output: Output) -> int:
                     kernels=arguments.kernels,
                     quick=arguments.quick,
                     verify=not arguments.no_verify,
-                    rebuild=arguments.rebuild,
+                    anew=arguments.anew,
                     patience=arguments.patience,
                     variants=arguments.variants,
                 ),
@@ -317,7 +320,7 @@ def _verify(arguments: Namespace, output: Output) -> int:
         raise VerifyError(
             f"the cache {arguments.where} is not as its catalogue says",
             why="\n".join(found.problems[:20]),
-            hint="`simdinstall cache build` with --rebuild makes it anew; or take it from a backup",
+            hint="`simdinstall cache build` with --anew makes it anew; or take it from a backup",
         )
     output.show(f"{found.wheels} wheels and {found.pages} pages are as the catalogue says; {signed}")
     output.give(document)
@@ -409,8 +412,14 @@ def _plan(arguments: Namespace, output: Output) -> int:
 # ------------------------------------------------------------------- url and env
 
 
+def _kind(group: Group) -> None:
+    group.flag("--rebuild", help="the index of builds with a core that was compiled too")
+    group.flag("--zlib-ng", help="the index of builds with zlib-ng")
+
+
 def _url_options(group: Group) -> None:
     _where(group, "the cache")
+    _kind(group)
     cpu_option(group)
     _trust(group)
     output_options(group)
@@ -420,11 +429,13 @@ def _address(arguments: Namespace) -> tuple[str, str, str]:
     """The URL of the index for this CPU, the address of the cache, and the level."""
     where = node.place(arguments.where)
     listed = node.catalogue(where, trusted=trusted_keys(arguments))
-    level = node.best_level(listed, cpu.detect(override=arguments.cpu))
+    asked = cells.kind_named(rebuilt=arguments.rebuild, zlib_ng=arguments.zlib_ng)
+    kind = node.settled_kind(simple_index.kinds(listed), asked or None)
+    level = node.best_level(listed, cpu.detect(override=arguments.cpu), kind)
     address = (
         where.address if "://" in arguments.where else str(Path(arguments.where).expanduser().absolute())
     )
-    return where.url(f"{simple_index.folder(level)}/"), address, level
+    return where.url(f"{simple_index.folder(level, kind)}/"), address, level
 
 
 def _url(arguments: Namespace, output: Output) -> int:
@@ -443,6 +454,7 @@ def _env_options(group: Group) -> None:
         choices=("all", *snippets.FORMATS),
         help="for which tool (default: all)",
     )
+    _kind(group)
     cpu_option(group)
     _trust(group)
     output_options(group)

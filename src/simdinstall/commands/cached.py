@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from simdinstall import cpu, environment, install
-from simdinstall.cache import node, signing
+from simdinstall.cache import cells, node, signing
 from simdinstall.cache.trial import Trial
 from simdinstall.commands.frame import (
     Output,
@@ -43,6 +43,7 @@ def install_from_cache(arguments: Namespace, output: Output) -> int:
         release=arguments.pillow,
         march=march,
         fidelity=arguments.fidelity,
+        kind=cells.kind_named(rebuilt=arguments.rebuild, zlib_ng=arguments.zlib_ng) or None,
     )
     entry = choice.entry
     status = install.status(target)
