@@ -11,15 +11,17 @@ from simdinstall.environment import Environment
 from simdinstall.errors import BuildError, UsageError
 from simdinstall.system_libs import FEATURES, REQUIRED
 
-#: What the packages are called. apt's are out of apt-cache on Debian 12; the others are as the
-#: distributions' package indexes have them, not captured from a running system.
+#: What the packages are called. apt's are out of apt-cache on Debian 12. dnf's and apk's are
+#: in Pillow's own list of what to install, but for JPEG and AVIF; zypper's for JPEG, TIFF, FreeType,
+#: LittleCMS, zlib and Python are in lists of projects that build on openSUSE (HandBrake, ImHex).
+#: The others are as known, and none is captured from a running system.
 LISTED = {
     "apt": "libavif-dev libfreetype-dev libjpeg-dev libjpeg62-turbo-dev liblcms2-dev libopenjp2-7-dev"
     " libraqm-dev libtiff-dev libwebp-dev libxcb1-dev python3.11-dev zlib1g-dev",
     "dnf": "freetype-devel lcms2-devel libavif-devel libjpeg-turbo-devel libraqm-devel libtiff-devel"
     " libwebp-devel libxcb-devel openjpeg2-devel python3.13-devel zlib-devel",
     "zypper": "freetype2-devel libavif-devel libjpeg8-devel liblcms2-devel libraqm-devel libtiff-devel"
-    " libwebp-devel libxcb-devel openjpeg2-devel python3-devel zlib-devel",
+    " libwebp-devel libxcb-devel openjpeg2-devel python311-devel zlib-devel",
     "pacman": "freetype2 lcms2 libavif libjpeg-turbo libraqm libtiff libwebp libxcb openjpeg2 zlib",
     "apk": "freetype-dev lcms2-dev libavif-dev libjpeg-turbo-dev libraqm-dev libwebp-dev libxcb-dev"
     " openjpeg-dev python3-dev tiff-dev zlib-dev",
@@ -85,7 +87,14 @@ def test_the_command_is_the_managers_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("manager", "package"), [("apt", "python3.12-dev"), ("dnf", "python3.12-devel"), ("apk", "python3-dev")]
+    ("manager", "package"),
+    [
+        ("apt", "python3.12-dev"),
+        ("dnf", "python3.12-devel"),
+        ("zypper", "python312-devel"),
+        ("pacman", "python"),
+        ("apk", "python3-dev"),
+    ],
 )
 def test_pythons_own_headers_count(tmp_path: Path, manager: str, package: str) -> None:
     assert system_libs.python_package([tmp_path], target(manager, 12), manager) == (package,)

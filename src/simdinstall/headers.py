@@ -91,6 +91,15 @@ INSTALL_COMMANDS: Mapping[str, tuple[str, ...]] = {
     "apk": ("apk", "add"),
 }
 
+#: The package of CPython's headers, for a release where a distribution has several.
+_PYTHON: Mapping[str, str] = {
+    "apt": "python{major}.{minor}-dev",
+    "dnf": "python{major}.{minor}-devel",
+    "zypper": "python{major}{minor}-devel",
+    "pacman": "python",
+    "apk": "python3-dev",
+}
+
 #: Where compilers look, relative to the root of a file system.
 _PLACES = ("usr/local/include", "usr/include")
 
@@ -100,6 +109,11 @@ def manager_of(package_manager: str | None) -> str | None:
     names = {"dpkg": "apt", "rpm": "dnf"}
     name = names.get(package_manager or "", package_manager)
     return name if name in INSTALL_COMMANDS else None
+
+
+def python_package(manager: str | None, version: tuple[int, int, int]) -> str:
+    """The package that CPython's headers come with."""
+    return _PYTHON.get(manager or "", "python3-dev").format(major=version[0], minor=version[1])
 
 
 def search_folders(root: Path = Path("/"), *, environ: Mapping[str, str]) -> tuple[Path, ...]:

@@ -177,9 +177,10 @@ def _python_headers(include: list[str], target: Environment) -> tuple[tuple[Path
     found = tuple(Path(path) for path in include if (Path(path) / "Python.h").is_file())
     if found:
         return found, ""
-    major, minor, _ = target.version
-    names = {"apt": f"libpython{major}.{minor}-dev", "dnf": f"python{major}.{minor}-devel"}
-    return (), names.get(headers.manager_of(target.package_manager) or "", "python3-dev")
+    manager = headers.manager_of(target.package_manager)
+    named = headers.python_package(manager, target.version)
+    # Debian's points to the one that has the files.
+    return (), f"lib{named}" if manager == "apt" else named
 
 
 def _packages(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from simdinstall import package_managers
+from simdinstall import headers, package_managers
 from simdinstall.environment import Environment
 from simdinstall.errors import BuildError, UsageError
 from simdinstall.headers import manager_of, search_folders
@@ -210,13 +210,7 @@ def python_package(include: Iterable[Path], target: Environment, manager: str | 
     """The package of CPython's headers, where they are missing and the system may have them."""
     if any((folder / "Python.h").is_file() for folder in include):
         return ()
-    major, minor, _ = target.version
-    names = {
-        "apt": f"python{major}.{minor}-dev",
-        "dnf": f"python{major}.{minor}-devel",
-        "zypper": "python3-devel",
-    }
-    return (names.get(manager or "", "python3-dev"),)
+    return (headers.python_package(manager, target.version),)
 
 
 def install_command(

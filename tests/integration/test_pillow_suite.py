@@ -1,6 +1,6 @@
 """Pillow's own test suite: with the kernels of each instruction set, test by test as with stock.
 
-``SIMDINSTALL_TEST_SUITE`` names the releases, parted by commas. Each takes five runs of the
+``SIMDINSTALL_TEST_SUITE`` names the releases, parted by commas. Each takes six runs of the
 suite, some two minutes of CPU time each.
 """
 
@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -49,32 +50,57 @@ def outcomes(target: Target, suite: Path, report: Path, **variables: str) -> Map
     return found
 
 
-@pytest.mark.parametrize("release", [name for name in RELEASES.split(",") if name])
-def test_the_same_tests_pass_and_fail(release: str, tmp_path: Path, cache: Path) -> None:
-    sdist = Fetcher(cache=cache).sdist("pillow", release)
-    archive.extract(sdist.path, tmp_path / "sdist")
-    (suite,) = (tmp_path / "sdist").iterdir()
+@dataclass(frozen=True)
+class Suite:
+    """The tests of a release, and how they end with stock Pillow."""
 
-    def environment(name: str) -> Target:
-        made = Target(tmp_path / name, cache)
+    release: str
+    folder: Path
+    expected: Mapping[str, str]
+    made: Callable[[Path], Target]
+
+
+@pytest.fixture(scope="module", params=[name for name in RELEASES.split(",") if name])
+def suite(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Suite:
+    release, folder = request.param, tmp_path_factory.mktemp("suite")
+    archive.extract(Fetcher(cache=cache).sdist("pillow", release).path, folder / "sdist")
+    (tests,) = (folder / "sdist").iterdir()
+
+    def environment(place: Path) -> Target:
+        made = Target(place, cache)
         made.pip("install", "-q", "--only-binary", ":all:", f"pillow=={release}", *NEEDS)
         return made
 
-    stock, fast = environment("stock"), environment("fast")
-    fast.simdinstall("--pillow", release, "--yes")
-    expected = outcomes(stock, suite, tmp_path / "stock.xml")
+    expected = outcomes(environment(folder / "stock"), tests, folder / "stock.xml")
     # A suite that could not be collected would agree with another that could not.
     assert Counter(expected.values())["passed"] > 4000
     print(f"{release} stock: {dict(Counter(expected.values()))}", file=sys.stderr)
+    return Suite(release, tests, expected, environment)
+
+
+def differences(suite: Suite, target: Target, level: str, report: Path) -> dict[str, tuple[str, str]]:
+    """The tests that end otherwise than with stock, and how they do with each."""
+    got = outcomes(target, suite.folder, report, PILLOW_SIMD=level)
+    print(f"{suite.release} {level}: {dict(Counter(got.values()))}", file=sys.stderr)
+    return {
+        test: (suite.expected.get(test, ""), got.get(test, ""))
+        for test in sorted(suite.expected.keys() | got.keys())
+        if suite.expected.get(test) != got.get(test)
+    }
+
+
+def test_the_same_tests_pass_and_fail(suite: Suite, tmp_path: Path) -> None:
+    fast = suite.made(tmp_path / "fast")
+    fast.simdinstall("--pillow", suite.release, "--yes")
     here = fast.run("from PIL import _simd; print(_simd.level())")
     levels = LEVELS[LEVELS.index(here) :]
-    different: dict[str, dict[str, tuple[str | None, str | None]]] = {}
-    for level in levels:
-        got = outcomes(fast, suite, tmp_path / f"{level}.xml", PILLOW_SIMD=level)
-        different[level] = {
-            test: (expected.get(test), got.get(test))
-            for test in sorted(expected.keys() | got.keys())
-            if expected.get(test) != got.get(test)
-        }
-        print(f"{release} {level}: {dict(Counter(got.values()))}", file=sys.stderr)
+    different = {level: differences(suite, fast, level, tmp_path / f"{level}.xml") for level in levels}
     assert not any(different.values()), different
+
+
+def test_the_same_tests_pass_and_fail_with_a_rebuilt_core(suite: Suite, tmp_path: Path) -> None:
+    rebuilt = suite.made(tmp_path / "rebuilt")
+    rebuilt.simdinstall("--rebuild", "--pillow", suite.release, "--yes")
+    here = rebuilt.run("from PIL import _simd; print(_simd.level())")
+    different = differences(suite, rebuilt, here, tmp_path / "rebuilt.xml")
+    assert not different, different
