@@ -81,7 +81,7 @@ extreme(struct call *call) {
 /* Regions of bytes that cannot be written, pages that cannot be touched around each. */
 #define REGION_SIZE (1 << 20)
 #define REGION_GUARD 65536
-enum { NOISE, TWO_VALUES, EDGES, HIGH, SLOPE, INTEGERS, FLOATS, WILD_FLOATS, REGIONS };
+enum { NOISE, TWO_VALUES, EDGES, HIGH, SLOPE, OPAQUE, INTEGERS, FLOATS, WILD_FLOATS, REGIONS };
 
 static char *regions[REGIONS];
 
@@ -97,6 +97,7 @@ fill_region(struct call *call, int kind, unsigned char *bytes) {
                    : kind == TWO_VALUES ? (r >> 40 & 1) * 255
                    : kind == EDGES      ? edges[(r >> 40) % sizeof(edges)]
                    : kind == HIGH       ? 250 + (r >> 40) % 6
+                   : kind == OPAQUE     ? (i % 4 == 3 ? 255 : r >> 40)
                                         : (i / 7 + (r >> 40) % 3) & 255;
     }
     for (i = 0; i < REGION_SIZE / 4 && kind >= INTEGERS; i++) {
@@ -156,6 +157,9 @@ region_for(struct call *call, Imaging im) {
     }
     if (im->type == IMAGING_TYPE_INT32 && !one_in(call, 3)) {
         return INTEGERS;
+    }
+    if (im->bands == 3 && one_in(call, 3)) {
+        return OPAQUE;
     }
     return one_in(call, 2) ? NOISE : below(call, INTEGERS);
 }

@@ -93,8 +93,14 @@ def check(simd: Simd, case: Case) -> None:
 
 
 def pixels(rng: random.Random, length: int) -> bytes:
-    """Noise, black and white, near the end of the range, or all the same."""
-    kind = rng.randrange(4)
+    """Noise, black and white, near the end of the range, all the same, or opaque, once with one hole."""
+    kind = rng.randrange(6)
+    if kind >= 4:
+        opaque = bytearray(rng.randbytes(length // 4 * 4 or 4))
+        opaque[3::4] = bytes([rng.choice((0, 1, 255))]) * len(opaque[3::4])
+        if kind == 5 and rng.randrange(2):
+            opaque[rng.randrange(len(opaque)) | 3] ^= 1
+        return bytes(opaque)
     if kind == 0:
         return rng.randbytes(length)
     if kind == 1:
@@ -145,6 +151,34 @@ def test_radii(simd: Simd, mode: str) -> None:
         for size in ((70, 37), (37, 70)):
             check(simd, Case(mode=mode, size=size, radius=(radius, 1.25), passes=1, data=data))
             check(simd, Case(mode=mode, size=size, radius=(0.75, radius), passes=3, data=data))
+
+
+def test_three_bands_with_any_fourth_byte(simd: Simd) -> None:
+    """The byte that RGB does not use is the same in nearly all images, and blurred in the others."""
+    rng = random.Random(8)
+    for size in ((70, 50), (35, 131), (200, 33)):
+        data = bytearray(rng.randbytes(size[0] * size[1] * 4))
+        for fourth in (0, 77, 255):
+            data[3::4] = bytes([fourth]) * (size[0] * size[1])
+            holes = (0, len(data) // 2, len(data) - 4, size[0] * 4 * 16 - 4)
+            for hole in (None, *holes):
+                found = bytearray(data)
+                if hole is not None:
+                    found[hole + 3] ^= 1
+                for radius, passes in (((2.3, 5.1), 3), ((0.4, 0.7), 5), ((3, 0), 1), ((0, 3), 2)):
+                    case = Case(mode="RGB", size=size, radius=radius, passes=passes, data=bytes(found))
+                    check(simd, case)
+
+
+def test_all_pixels_with_radius_below_1(simd: Simd) -> None:
+    """All sums of neighbours for all pixels, where the weights' remainder decides."""
+    line = bytes(value for pixel in range(256) for rim in (0, 1, 2, 127, 254, 255) for value in (pixel, rim))
+    every = bytes(range(256))
+    pairs = b"".join(bytes([a, b, a]) for a in every for b in every)
+    for radius in (0.25, 0.1, 1 / 3, 0.4999, 0.618, 0.8, 0.9999, 1e-7):
+        check(simd, Case(mode="L", size=(len(line), 1), radius=(radius, 0), passes=1, data=line))
+        check(simd, Case(mode="L", size=(256 * 3, 256), radius=(radius, 0), passes=2, data=pairs))
+        check(simd, Case(mode="L", size=(256, 256 * 3), radius=(0, radius), passes=1, data=pairs))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA"])

@@ -28,176 +28,59 @@
  * passes of one direction advance together, a chunk of positions at a time, and hand
  * their pixels on through rings that hold no more than the reach of the radius. So
  * what is at work stays in the first or second level of the cache, and the image is
- * read once and written once for each direction.
+ * read once and written once for each direction. box_blur_lines.h has the way from
+ * rows to lanes, box_blur_passes.h what is done to one vector of them.
  */
 #include "box_blur.h"
 
+#include "box_blur_lines.h"
+#include "box_blur_passes.h"
 #include "lanes.h"
-
-/* Positions that a pass advances at a time: a square of 1-byte pixels, see below. */
-#define CHUNK 16
 
 /* Passes that advance together. */
 #define PASSES_MAX 4
 
 /* Bytes of a row that make a stripe: a few cache lines. */
 #define STRIPE 512
-#define STRIPE_COLUMNS (STRIPE / VEC_BYTES)
+#define BUNDLES_MAX (STRIPE / VEC_BYTES)
 
 /* What the rings of a stripe may take of the second-level cache. */
 #define CACHE (512 << 10)
 
+/*
+ * Whether three-band pixels become three bands along x too. With wide vectors that takes so
+ * many rows at a time that the CPU loses sight of where they go.
+ */
+#define THREE_BANDS_ALONG_X (SIMD_LEVEL != SIMD_LEVEL_AVX512)
+
 /* More memory than this is not taken: stock serves such radii and sizes. */
 #define MEMORY_MAX ((size_t)64 << 20)
 
-/* VEC_BYTES lines at one position: two vectors of 16-bit lanes. */
-struct lines {
-    vec low, high;
-};
-
-LANES_INLINE struct lines
-widen(vec bytes) {
-    struct lines lines = {v_low8(bytes, v_zero()), v_high8(bytes, v_zero())};
-    return lines;
-}
-
-LANES_INLINE vec
-narrow(struct lines lines) {
-    return v_pack16(lines.low, lines.high);
-}
-
-/* Where in a ring the pixels lie that one position needs, and where its result goes. */
-struct step {
-    uint32_t left, right, out;
+/*
+ * Pieces of rows that are wanted soon. Rows are pages apart, so that no CPU foresees it, and
+ * it waits for a dozen lines of its cache at a time: they are asked for a few at a time,
+ * while there is something else to do.
+ */
+struct ahead {
+    char *const *rows;
+    int count, at, bytes;
+    int done;     /* bytes of the first row that have been asked for */
+    int together; /* lines to ask for before each chunk of a bundle */
 };
 
 /* All passes of one direction over one group of lines. */
 struct pipeline {
-    struct box_weights weights;
+    struct course course;
+    int layout;
+    int same; /* whether the fourth bytes of all pixels are, as far as is known */
     int passes;
-    int length;        /* positions of a line */
-    int ring_size;     /* positions that a ring holds */
-    int columns;       /* rings that lie side by side ... */
-    int used;          /* ... and how many of them the present group needs */
-    struct step *steps;  /* for the positions -1 to length - 1 */
-    struct lines *rings; /* passes + 1 of them: the image's pixels, each pass's output */
+    int bundles; /* that lie side by side ... */
+    int used;    /* ... and how many of them the present group needs */
+    vec *rings;  /* passes + 1 for each bundle: the image's pixels, each pass's output */
     int done[PASSES_MAX + 1]; /* positions that are in each ring, or were */
-    vec bulk[PASSES_MAX][STRIPE_COLUMNS][4]; /* 32-bit lanes, rounding included */
+    struct ahead ahead;
+    vec bulk[PASSES_MAX][BUNDLES_MAX * 2 * BULK];
 };
-
-/* ------------------------------------------------------------------ the pass */
-
-/* The weights of a pair (outer, inner) of differences, for v_madd16(): fw, ww - fw. */
-struct weight_pairs {
-    vec high, low;
-};
-
-LANES_INLINE vec
-weight_pair(int32_t outer, int32_t inner) {
-    return v_set32((uint16_t)outer | (uint32_t)inner << 16);
-}
-
-/*
- * Each weight is split, high * 4096 + low, so that both halves fit a signed 16-bit
- * lane: box_blur_fits() holds fw to 2**23, and ww is at most 2**24.
- */
-LANES_INLINE struct weight_pairs
-split_weights(struct box_weights w) {
-    int32_t outer = (int32_t)w.fw, inner = (int32_t)(w.ww - w.fw);
-    struct weight_pairs pairs = {
-        weight_pair(outer >> 12, inner >> 12), weight_pair(outer & 4095, inner & 4095)
-    };
-    return pairs;
-}
-
-LANES_INLINE vec
-advance(vec *bulk, vec differences, struct weight_pairs weights) {
-    vec high = v_shl32(v_madd16(differences, weights.high), 12);
-    *bulk = v_madd16_add(v_add32(*bulk, high), differences, weights.low);
-    return v_shr32(*bulk, 24);
-}
-
-/* The next output of half of the lines. */
-LANES_INLINE vec
-advance_half(
-    vec *bulk, vec last_left, vec left, vec last_right, vec right,
-    struct weight_pairs weights
-) {
-    vec outer = v_sub16(right, last_left);
-    vec inner = v_sub16(last_right, left);
-    vec a = advance(&bulk[0], v_low16(outer, inner), weights);
-    vec b = advance(&bulk[1], v_high16(outer, inner), weights);
-    return v_pack32(a, b);
-}
-
-/* One column of lines, from position `from` to `to`. */
-static void
-blur_column(
-    struct lines *out, const struct lines *in, const struct pipeline *p, int from, int to,
-    vec bulk[4]
-) {
-    const struct step *steps = p->steps;
-    const struct weight_pairs weights = split_weights(p->weights);
-    struct lines last_left = in[steps[from - 1].left];
-    struct lines last_right = in[steps[from - 1].right];
-    vec b[4] = {bulk[0], bulk[1], bulk[2], bulk[3]};
-    int x, k;
-
-    for (x = from; x < to; x++) {
-        struct lines left = in[steps[x].left], right = in[steps[x].right];
-        struct lines blurred;
-
-        blurred.low = advance_half(
-            &b[0], last_left.low, left.low, last_right.low, right.low, weights
-        );
-        blurred.high = advance_half(
-            &b[2], last_left.high, left.high, last_right.high, right.high, weights
-        );
-        out[steps[x].out] = blurred;
-        last_left = left;
-        last_right = right;
-    }
-    for (k = 0; k < 4; k++) {
-        bulk[k] = b[k];
-    }
-}
-
-LANES_INLINE void
-widen_more(vec out[4], struct lines lines) {
-    out[0] = v_low16(lines.low, v_zero());
-    out[1] = v_high16(lines.low, v_zero());
-    out[2] = v_low16(lines.high, v_zero());
-    out[3] = v_high16(lines.high, v_zero());
-}
-
-/* bulk(-1) of one column. `in` has the first positions, up to the radius. */
-static void
-start_column(vec bulk[4], const struct lines *in, const struct pipeline *p) {
-    int r = p->weights.radius;
-    /* Positions -1-r to -1 are the first pixel, the next `inside` those of the line,
-       and where the line ends before the radius does, the rest is the last pixel. */
-    int inside = r < p->length - 1 ? r : p->length - 1, x, k;
-    vec first[4], rim[4], pixel[4];
-
-    widen_more(first, in[0]);
-    widen_more(rim, in[inside]);
-    for (k = 0; k < 4; k++) {
-        bulk[k] = v_add32(
-            v_mullo32(first[k], v_set32(r + 1)), v_mullo32(rim[k], v_set32(r - inside))
-        );
-    }
-    for (x = 0; x < inside; x++) {
-        widen_more(pixel, in[x]);
-        for (k = 0; k < 4; k++) {
-            bulk[k] = v_add32(bulk[k], pixel[k]);
-        }
-    }
-    for (k = 0; k < 4; k++) {
-        vec inner = v_mullo32(bulk[k], v_set32(p->weights.ww));
-        vec outer = v_mullo32(v_add32(first[k], rim[k]), v_set32(p->weights.fw));
-        bulk[k] = v_add32(v_add32(inner, outer), v_set32(1 << 23));
-    }
-}
 
 /* ------------------------------------------------------------------ the pipeline */
 
@@ -218,59 +101,102 @@ clamp(int64_t position, int length) {
 }
 
 static void
-plan_steps(struct pipeline *p) {
+plan_steps(struct course *c, int layout) {
+    const int position = BUNDLE_WORDS(layout) * VEC_BYTES;
     int x;
 
-    for (x = -1; x < p->length; x++) {
-        int left = clamp((int64_t)x - p->weights.radius - 1, p->length);
-        int right = clamp((int64_t)x + p->weights.radius + 1, p->length);
-        p->steps[x].left = left % p->ring_size;
-        p->steps[x].right = right % p->ring_size;
-        p->steps[x].out = (x < 0 ? 0 : x) % p->ring_size;
+    for (x = -1; x < c->length; x++) {
+        int left = clamp((int64_t)x - c->weights.radius - 1, c->length);
+        int right = clamp((int64_t)x + c->weights.radius + 1, c->length);
+        c->steps[x].left = left % c->ring_size * position;
+        c->steps[x].right = right % c->ring_size * position;
+        c->steps[x].out = (x < 0 ? 0 : x) % c->ring_size * position;
     }
 }
 
-static struct lines *
-ring(const struct pipeline *p, int number, int column) {
-    return p->rings + ((ptrdiff_t)number * p->columns + column) * p->ring_size;
+/* Vectors of a bundle's ring. */
+static ptrdiff_t
+pitch(const struct pipeline *p) {
+    return (ptrdiff_t)p->course.ring_size * BUNDLE_WORDS(p->layout);
+}
+
+/* The ring of the first bundle; the others' follow it. */
+static vec *
+ring(const struct pipeline *p, int number) {
+    return p->rings + number * p->bundles * pitch(p);
 }
 
 /* A chunk never wraps round: it starts at a multiple of CHUNK, and so does the ring. */
-static struct lines *
+static vec *
 ring_at(const struct pipeline *p, int number, int position) {
-    return ring(p, number, 0) + position % p->ring_size;
+    return ring(p, number) + position % p->course.ring_size * BUNDLE_WORDS(p->layout);
+}
+
+/* The steps lie behind the rings, which take the same place or less in another layout. */
+static void
+set_up(struct pipeline *p, void *memory) {
+    p->rings = memory;
+    p->course.steps = (struct step *)ring(p, p->passes + 1) + 1;
+    plan_steps(&p->course, p->layout);
 }
 
 static void
-start_group(struct pipeline *p, int used) {
+start_group(struct pipeline *p, int bundles) {
     memset(p->done, 0, sizeof(p->done));
-    p->used = used;
+    p->ahead.count = 0;
+    p->used = bundles;
 }
 
 /* The end of the chunk that starts at `from`. */
 static int
 chunk_end(const struct pipeline *p, int from) {
-    return p->length - from > CHUNK ? from + CHUNK : p->length;
+    return p->course.length - from > CHUNK ? from + CHUNK : p->course.length;
+}
+
+static void
+want(struct pipeline *p, char *const *rows, int count, int at, int bytes) {
+    int times = p->passes * p->used, lines = count * ((bytes + 63) / 64);
+    struct ahead ahead = {rows, count, at, bytes, 0, (lines + times - 1) / times};
+
+    p->ahead = ahead;
+}
+
+static void
+fetch_some(struct ahead *a) {
+    int lines;
+
+    for (lines = a->together; lines > 0 && a->count > 0; lines--) {
+        _mm_prefetch(a->rows[0] + a->at + a->done, _MM_HINT_T0);
+        a->done += 64;
+        if (a->done >= a->bytes) {
+            a->done = 0;
+            a->count--;
+            a->rows++;
+        }
+    }
 }
 
 /* Each pass does its next chunk, if the pass before it has come far enough. */
 static void
 advance_passes(struct pipeline *p) {
-    int pass, column;
+    const struct course *c = &p->course;
+    int pass, i;
 
     for (pass = 0; pass < p->passes; pass++) {
         int ready = p->done[pass], from = p->done[pass + 1], to = chunk_end(p, from);
 
-        if (from == p->length || (ready < p->length && ready - to <= p->weights.radius)) {
+        if (from == c->length || (ready < c->length && ready - to <= c->weights.radius)) {
             continue;
         }
-        for (column = 0; column < p->used; column++) {
-            const struct lines *in = ring(p, pass, column);
-            vec *bulk = p->bulk[pass][column];
-            if (from == 0) {
-                start_column(bulk, in, p);
+        for (i = 0; i < p->used; i++) {
+            vec *out = ring(p, pass + 1) + i * pitch(p), *in = ring(p, pass) + i * pitch(p);
+
+            fetch_some(&p->ahead);
+            if (p->layout == THREE_BANDS) {
+                blur_bundle(out, in, c, from, to, p->bulk[pass] + i * 3 * BULK, 3);
+            } else {
+                blur_bundle(out, in, c, from, to, p->bulk[pass] + i * 2 * BULK, 2);
             }
-            blur_column(ring(p, pass + 1, column), in, p, from, to, bulk);
         }
         p->done[pass + 1] = to;
     }
@@ -278,260 +204,104 @@ advance_passes(struct pipeline *p) {
 
 /* ------------------------------------------------------------------ along x */
 
-/*
- * A group of lines is as many rows as pixels fit into a vector. They are read and
- * written in squares: 16 bytes, so 4 or 16 pixels, of as many rows, in each 128-bit
- * part of the vectors.
- */
+/* One bundle of rows; whether its unused bytes were as expected. */
+LANES_INLINE int
+blur_few_rows(char *const *out, char *const *in, struct pipeline *p, int fourth, int layout) {
+    const int pixelsize = PIXEL_BYTES(layout);
+    const ptrdiff_t length = p->course.length;
+    struct unused unused = {v_set8(fourth), v_zero()};
+    ptrdiff_t from, to, read;
 
-/* 16 bytes of each of the rows 0, step, 2 * step ... become one vector. */
-LANES_INLINE vec
-load_parts(char *const *rows, int step, ptrdiff_t at) {
-#define PART(i) _mm_loadu_si128((const __m128i *)(rows[(i) * step] + at))
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
-    __m512i a = _mm512_castsi128_si512(PART(0));
-    a = _mm512_inserti32x4(a, PART(1), 1);
-    a = _mm512_inserti32x4(a, PART(2), 2);
-    return _mm512_inserti32x4(a, PART(3), 3);
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(PART(0)), PART(1), 1);
-#else
-    (void)step;
-    return PART(0);
-#endif
-#undef PART
-}
-
-LANES_INLINE void
-store_parts(char *const *rows, int step, ptrdiff_t at, vec a) {
-#define PART(i) ((__m128i *)(rows[(i) * step] + at))
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
-    _mm_storeu_si128(PART(0), _mm512_castsi512_si128(a));
-    _mm_storeu_si128(PART(1), _mm512_extracti32x4_epi32(a, 1));
-    _mm_storeu_si128(PART(2), _mm512_extracti32x4_epi32(a, 2));
-    _mm_storeu_si128(PART(3), _mm512_extracti32x4_epi32(a, 3));
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
-    _mm_storeu_si128(PART(0), _mm256_castsi256_si128(a));
-    _mm_storeu_si128(PART(1), _mm256_extracti128_si256(a, 1));
-#else
-    (void)step;
-    _mm_storeu_si128(PART(0), a);
-#endif
-#undef PART
-}
-
-/*
- * Transpose a square of pixels in each 128-bit part: 4x4 of 4 bytes, 16x16 of 1 byte.
- * Interleaving the first half of the vectors with the second one moves one bit of each
- * pixel's row number into its column number, so log2(side) rounds exchange them.
- */
-LANES_INLINE void
-transpose(vec *square, int pixelsize) {
-    const int side = 16 / pixelsize;
-    vec turned[16];
-    int round, i;
-
-    for (round = 1; round < side; round *= 2) {
-        for (i = 0; i < side / 2; i++) {
-            vec a = square[i], b = square[i + side / 2];
-            turned[2 * i] = pixelsize == 4 ? v_low32(a, b) : v_low8(a, b);
-            turned[2 * i + 1] = pixelsize == 4 ? v_high32(a, b) : v_high8(a, b);
+    start_group(p, 1);
+    for (from = 0; from < length; from = p->done[p->passes]) {
+        read = p->done[0];
+        if (read < length) {
+            to = chunk_end(p, read);
+            load_rows(
+                ring_at(p, 0, read), in, read * pixelsize, to * pixelsize, &unused, layout
+            );
+            p->done[0] = to;
         }
-        for (i = 0; i < side; i++) {
-            square[i] = turned[i];
-        }
+        advance_passes(p);
+        to = p->done[p->passes];
+        store_rows(
+            out, from * pixelsize, to * pixelsize, ring_at(p, p->passes, from), unused.bytes, layout
+        );
     }
+    return as_expected(&unused, layout);
 }
 
-LANES_INLINE void
-load_square(struct lines *lines, char *const *rows, ptrdiff_t at, int pixelsize) {
-    const int side = 16 / pixelsize;
-    vec square[16];
-    int i;
-
-    for (i = 0; i < side; i++) {
-        square[i] = load_parts(rows + i, side, at);
-    }
-    transpose(square, pixelsize);
-    for (i = 0; i < side; i++) {
-        lines[i] = widen(square[i]);
-    }
-}
-
-LANES_INLINE void
-store_square(char *const *rows, ptrdiff_t at, const struct lines *lines, int pixelsize) {
-    const int side = 16 / pixelsize;
-    vec square[16];
-    int i;
-
-    for (i = 0; i < side; i++) {
-        square[i] = narrow(lines[i]);
-    }
-    transpose(square, pixelsize);
-    for (i = 0; i < side; i++) {
-        store_parts(rows + i, side, at, square[i]);
-    }
-}
-
-/* Where the rows end inside a square, a buffer of the full size stands in for them. */
-struct margin {
-    char bytes[VEC_BYTES][16];
-    char *rows[VEC_BYTES];
-};
-
-LANES_INLINE void
-load_rows(struct lines *lines, char *const *rows, ptrdiff_t at, ptrdiff_t end, int pixelsize) {
-    struct margin margin;
-    int i;
-
-    for (; at + 16 <= end; at += 16, lines += 16 / pixelsize) {
-        load_square(lines, rows, at, pixelsize);
-    }
-    if (at < end) {
-        for (i = 0; i < VEC_BYTES / pixelsize; i++) {
-            margin.rows[i] = memset(margin.bytes[i], 0, 16);
-            memcpy(margin.bytes[i], rows[i] + at, end - at);
-        }
-        load_square(lines, margin.rows, 0, pixelsize);
-    }
-}
-
-LANES_INLINE void
-store_rows(
-    char *const *rows, ptrdiff_t at, ptrdiff_t end, const struct lines *lines, int pixelsize
-) {
-    struct margin margin;
-    int i;
-
-    for (; at + 16 <= end; at += 16, lines += 16 / pixelsize) {
-        store_square(rows, at, lines, pixelsize);
-    }
-    if (at < end) {
-        for (i = 0; i < VEC_BYTES / pixelsize; i++) {
-            margin.rows[i] = margin.bytes[i];
-        }
-        store_square(margin.rows, 0, lines, pixelsize);
-        for (i = 0; i < VEC_BYTES / pixelsize; i++) {
-            memcpy(rows[i] + at, margin.bytes[i], end - at);
-        }
-    }
-}
-
-LANES_INLINE void
-blur_rows(Imaging imOut, Imaging imIn, struct pipeline *p, int pixelsize) {
-    const int together = VEC_BYTES / pixelsize;
+/* Three-band pixels whose fourth bytes turn out to differ become four-band ones. */
+static void
+blur_rows(Imaging imOut, Imaging imIn, struct pipeline *p, int fourth) {
     char *in[VEC_BYTES], *out[VEC_BYTES];
-    int y, i, from, to;
+    int y, i, done;
 
-    for (y = 0; y < imIn->ysize; y += together) {
+    for (y = 0; y < imIn->ysize; y += done) {
         /* Where rows are missing in the last group, the last row stands in: what is
            written to it several times is the same each time. */
-        for (i = 0; i < together; i++) {
+        for (i = 0; i < BUNDLE_ROWS(p->layout); i++) {
             int row = clamp((int64_t)y + i, imIn->ysize);
             in[i] = imIn->image[row];
             out[i] = imOut->image[row];
         }
-        start_group(p, 1);
-        for (from = 0; from < p->length; from = p->done[p->passes]) {
-            int read = p->done[0];
-            if (read < p->length) {
-                to = chunk_end(p, read);
-                load_rows(
-                    ring_at(p, 0, read), in, (ptrdiff_t)read * pixelsize,
-                    (ptrdiff_t)to * pixelsize, pixelsize
-                );
-                p->done[0] = to;
-            }
-            advance_passes(p);
-            to = p->done[p->passes];
-            store_rows(
-                out, (ptrdiff_t)from * pixelsize, (ptrdiff_t)to * pixelsize,
-                ring_at(p, p->passes, from), pixelsize
-            );
+        done = BUNDLE_ROWS(p->layout);
+        if (p->layout == BYTES) {
+            blur_few_rows(out, in, p, 0, BYTES);
+        } else if (p->layout == FOUR_BANDS) {
+            p->same &= blur_few_rows(out, in, p, fourth, FOUR_BANDS);
+        } else if (!blur_few_rows(out, in, p, fourth, THREE_BANDS)) {
+            p->layout = FOUR_BANDS;
+            p->same = 0;
+            set_up(p, p->rings);
+            done = 0;
         }
     }
 }
 
 /* ------------------------------------------------------------------ along y */
 
-/*
- * A group of lines is a stripe of the image: whole vectors and perhaps part of one.
- * `lines` is where the chunk lies in the first column's ring; the next column's is
- * `pitch` further on.
- */
-static void
-load_stripe(struct lines *lines, ptrdiff_t pitch, char *const *rows, int count, int at, int bytes) {
-    int y, i;
-
-    for (y = 0; y < count; y++) {
-        struct lines *to = lines + y;
-        for (i = 0; i + VEC_BYTES <= bytes; i += VEC_BYTES, to += pitch) {
-            *to = widen(v_load(rows[y] + at + i));
-        }
-        if (i < bytes) {
-            char margin[VEC_BYTES] = {0};
-            memcpy(margin, rows[y] + at + i, bytes - i);
-            *to = widen(v_load(margin));
-        }
-    }
-}
-
-static void
-store_stripe(
-    char *const *rows, int count, int at, int bytes, const struct lines *lines, ptrdiff_t pitch
+LANES_INLINE void
+blur_stripe(
+    char *const *out, char *const *in, struct pipeline *p, int at, int bytes, int fourth, int layout
 ) {
-    int y, i;
+    struct unused unused = {v_set8(fourth), v_zero()};
+    int from, to;
 
-    for (y = 0; y < count; y++) {
-        const struct lines *from = lines + y;
-        for (i = 0; i + VEC_BYTES <= bytes; i += VEC_BYTES, from += pitch) {
-            v_store(rows[y] + at + i, narrow(*from));
-        }
-        if (i < bytes) {
-            char margin[VEC_BYTES];
-            v_store(margin, narrow(*from));
-            memcpy(rows[y] + at + i, margin, bytes - i);
-        }
-    }
-}
+    start_group(p, (bytes + BUNDLE_BYTES(layout) - 1) / BUNDLE_BYTES(layout));
+    for (from = 0; from < p->course.length; from = p->done[p->passes]) {
+        int read = p->done[0];
 
-/* Rows are pages apart: no CPU foresees that the next ones are wanted. */
-static void
-prefetch_stripe(char *const *rows, int count, int at, int bytes) {
-    int y, i;
-
-    for (y = 0; y < count; y++) {
-        for (i = 0; i < bytes; i += 64) {
-            _mm_prefetch(rows[y] + at + i, _MM_HINT_T0);
+        if (read < p->course.length) {
+            to = chunk_end(p, read);
+            load_stripe(
+                ring_at(p, 0, read), pitch(p), in + read, to - read, at, bytes, &unused, layout
+            );
+            p->done[0] = to;
+            want(p, in + to, chunk_end(p, to) - to, at, bytes);
         }
+        advance_passes(p);
+        to = p->done[p->passes];
+        store_stripe(
+            out + from, to - from, at, bytes, ring_at(p, p->passes, from), pitch(p), unused.bytes,
+            layout
+        );
     }
 }
 
 static void
-blur_columns(Imaging imOut, Imaging imIn, struct pipeline *p) {
-    const int stripe = p->columns * VEC_BYTES;
-    int at, from, to;
+blur_columns(Imaging imOut, Imaging imIn, struct pipeline *p, int fourth) {
+    char *const *out = imOut->image, *const *in = imIn->image;
+    const int stripe = p->bundles * BUNDLE_BYTES(p->layout);
+    int at;
 
     for (at = 0; at < imIn->linesize; at += stripe) {
         int bytes = imIn->linesize - at < stripe ? imIn->linesize - at : stripe;
 
-        start_group(p, (bytes + VEC_BYTES - 1) / VEC_BYTES);
-        for (from = 0; from < p->length; from = p->done[p->passes]) {
-            int read = p->done[0];
-            if (read < p->length) {
-                to = chunk_end(p, read);
-                prefetch_stripe(imIn->image + to, chunk_end(p, to) - to, at, bytes);
-                load_stripe(
-                    ring_at(p, 0, read), p->ring_size, imIn->image + read, to - read, at, bytes
-                );
-                p->done[0] = to;
-            }
-            advance_passes(p);
-            to = p->done[p->passes];
-            store_stripe(
-                imOut->image + from, to - from, at, bytes, ring_at(p, p->passes, from),
-                p->ring_size
-            );
+        if (p->layout == THREE_BANDS) {
+            blur_stripe(out, in, p, at, bytes, fourth, THREE_BANDS);
+        } else {
+            blur_stripe(out, in, p, at, bytes, 0, FOUR_BANDS);
         }
     }
 }
@@ -540,26 +310,28 @@ blur_columns(Imaging imOut, Imaging imIn, struct pipeline *p) {
 
 /* Sets the sizes of a direction; returns the bytes that rings and steps take. */
 static size_t
-plan(struct pipeline *p, int length, int vertical, float radius, int passes) {
-    size_t column;
+plan(struct pipeline *p, int length, int vertical, float radius, int passes, int layout) {
+    struct course *c = &p->course;
+    size_t bundle;
 
-    p->weights = box_weights(radius);
+    c->weights = box_weights(radius);
+    c->length = length;
+    c->ring_size = ring_size(c->weights.radius, length);
+    p->layout = layout;
+    p->same = 1;
     p->passes = passes;
-    p->length = length;
-    p->ring_size = ring_size(p->weights.radius, length);
-    column = (size_t)(passes + 1) * p->ring_size * sizeof(struct lines);
-    p->columns = 1;
-    while (vertical && p->columns < STRIPE_COLUMNS && 2 * p->columns * column <= CACHE) {
-        p->columns *= 2;
+    bundle = (size_t)(passes + 1) * c->ring_size * BUNDLE_WORDS(layout) * VEC_BYTES;
+    p->bundles = 1;
+    while (vertical && p->bundles * 2 * BUNDLE_BYTES(layout) <= STRIPE &&
+           2 * p->bundles * bundle <= CACHE) {
+        p->bundles *= 2;
     }
-    return p->columns * column + (size_t)(length + 1) * sizeof(struct step);
+    return p->bundles * bundle + (size_t)(length + 1) * sizeof(struct step);
 }
 
-static void
-set_up(struct pipeline *p, void *memory) {
-    p->rings = memory;
-    p->steps = (struct step *)ring(p, p->passes + 1, 0) + 1;
-    plan_steps(p);
+static size_t
+larger(size_t a, size_t b) {
+    return a > b ? a : b;
 }
 
 Imaging
@@ -567,12 +339,22 @@ SIMD_NAME(box_blur)(Imaging imOut, Imaging imIn, float xradius, float yradius, i
     ImagingSectionCookie cookie;
     struct pipeline along_x, along_y;
     Imaging source = imIn;
-    int together = n < PASSES_MAX ? n : PASSES_MAX, left;
-    size_t size_x = plan(&along_x, imIn->xsize, 0, xradius, together);
-    size_t size_y = plan(&along_y, imIn->ysize, 1, yradius, together);
-    size_t size = size_x > size_y ? size_x : size_y;
+    int together = n < PASSES_MAX ? n : PASSES_MAX, left, fourth;
+    int layout = imIn->pixelsize == 1 ? BYTES : FOUR_BANDS;
+    int three = imIn->mode == IMAGING_MODE_RGB && imIn != imOut && xradius != 0;
+    int layout_x = three && THREE_BANDS_ALONG_X ? THREE_BANDS : layout;
+    size_t size = larger(
+        plan(&along_x, imIn->xsize, 0, xradius, together, layout_x),
+        plan(&along_y, imIn->ysize, 1, yradius, together, layout)
+    );
+    size_t size_of_three = plan(&along_y, imIn->ysize, 1, yradius, together, THREE_BANDS);
     void *memory = NULL;
 
+    if (three && size_of_three > MEMORY_MAX) {
+        three = 0;
+    } else if (three) {
+        size = larger(size, size_of_three);
+    }
     if (size <= MEMORY_MAX) {
         memory = aligned_alloc(64, (size + 63) / 64 * 64);
     }
@@ -582,20 +364,20 @@ SIMD_NAME(box_blur)(Imaging imOut, Imaging imIn, float xradius, float yradius, i
 
     ImagingSectionEnter(&cookie);
     IMAGE_LOCK(imIn);
+    fourth = (uint8_t)imIn->image[0][imIn->pixelsize - 1];
     set_up(&along_x, memory);
     for (left = n; xradius != 0 && left > 0; left -= together) {
         along_x.passes = left < together ? left : together;
-        if (source->pixelsize == 1) {
-            blur_rows(imOut, source, &along_x, 1);
-        } else {
-            blur_rows(imOut, source, &along_x, 4);
-        }
+        blur_rows(imOut, source, &along_x, fourth);
         source = imOut;
     }
+    /* They stay the same in a blur, so nothing has to be known of them any more. */
+    layout = three && along_x.same ? THREE_BANDS : layout;
+    plan(&along_y, imIn->ysize, 1, yradius, together, layout);
     set_up(&along_y, memory);
     for (left = n; yradius != 0 && left > 0; left -= together) {
         along_y.passes = left < together ? left : together;
-        blur_columns(imOut, source, &along_y);
+        blur_columns(imOut, source, &along_y, fourth);
         source = imOut;
     }
     IMAGE_UNLOCK(imIn);

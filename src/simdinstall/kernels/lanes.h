@@ -93,7 +93,12 @@ v_zero(void) {
     return LANES_BITS(setzero)();
 }
 
-/* The same value in each 16-bit or 32-bit lane. */
+/* The same value in each lane of 8, 16 or 32 bits. */
+LANES_INLINE vec
+v_set8(int value) {
+    return LANES_OP(set1_epi8)((char)value);
+}
+
 LANES_INLINE vec
 v_set16(int value) {
     return LANES_OP(set1_epi16)((short)value);
@@ -129,6 +134,8 @@ v_repeat128(const void *p) {
 LANES_BINARY(v_add16, add_epi16)
 LANES_BINARY(v_sub16, sub_epi16)
 LANES_BINARY(v_adds16, adds_epi16) /* saturating */
+LANES_BINARY(v_subsu16, subs_epu16) /* ... at zero */
+LANES_BINARY(v_minu16, min_epu16)
 LANES_BINARY(v_mullo16, mullo_epi16)
 LANES_BINARY(v_mulhi16, mulhi_epi16)  /* high half of the signed product */
 LANES_BINARY(v_mulhiu16, mulhi_epu16) /* ... and of the unsigned one */
