@@ -120,8 +120,8 @@ def flat(rng: random.Random, size: tuple[int, int], bpp: int) -> bytes:
 def test_many_rows_in_few_bytes(simd: Simd) -> None:
     """Where the file ends within them, as many come out as in stock."""
     rng = random.Random(13)
-    for case in range(CASES):
-        size = rng.choice((1, 2, 7, 50, 300)), rng.randrange(1, 2000)
+    for case in range(CASES // 2):
+        size = rng.choice((1, 2, 7, 50, 300)), rng.randrange(1, 500)
         packer = zlib.compressobj(rng.choice((1, 6, 9)))
         data = b""
         content = flat(rng, size, 3)
