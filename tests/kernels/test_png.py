@@ -231,6 +231,24 @@ def test_broken_data_ends_as_in_stock(simd: Simd) -> None:
         check_calls(simd, rng, case, (colour, int(interlaced)), size, pieces)
 
 
+def far_match(content: bytes) -> bytes:
+    """Deflated ``content``, all of it below 144, and then a match from far before it. RFC 1951, 3.2.6."""
+    codes = [f"{0x30 + value:08b}" for value in content]
+    # A block of fixed codes; 3 bytes from 24,577 and more bytes before.
+    bits = "1" + "10" + "".join(codes) + "0000001" + "11101" + "0" * 13
+    bits += "0" * (-len(bits) % 8)
+    return b"\x78\x01" + bytes(int(bits[i : i + 8][::-1], 2) for i in range(0, len(bits), 8))
+
+
+def test_a_match_of_what_was_never_there(simd: Simd) -> None:
+    """The rows before it come out: zlib finds it only when it has room for more."""
+    rng = random.Random(17)
+    for length in range(1, 130):
+        content = b"".join(bytes([0, *(rng.randrange(144) for _ in range(12))]) for _ in range(10))
+        data = far_match(content[:length]) + bytes(200)
+        check_calls(simd, rng, length, ("L", 0), (12, 10), [data])
+
+
 def test_rows_without_filters_are_left_to_stock(simd: Simd) -> None:
     im = noise_image(simd, random.Random(3), "P", (40, 30))
     im.putpalette(bytes(range(256)) * 3)

@@ -103,6 +103,15 @@ put_row(Imaging im, ImagingCodecState state, const uint8_t *pixels) {
 #define KEPT_BACK 64
 
 /*
+ * What is wrong right behind a row is found while that row is asked for; but not a match of what
+ * was never there, which zlib looks for when there is room to copy it to.
+ */
+static int
+needs_room(const z_stream_s *z) {
+    return z->msg && !strcmp(z->msg, "invalid distance too far back");
+}
+
+/*
  * Decodes up to `rows` rows; what there is of the next one goes to state->buffer. Returns how
  * many there were, or -1 where decoding has stopped.
  */
@@ -130,8 +139,7 @@ decode_rows(Imaging im, ImagingCodecState state, uint8_t *room, int rows) {
             result = Z_OK;
         }
     }
-    /* What is wrong right behind a row was found while that row was asked for. */
-    good = result < 0 && !rest && whole ? whole - 1 : whole;
+    good = result < 0 && !rest && whole && !needs_room(z) ? whole - 1 : whole;
     for (i = 0; i < good; i++) {
         uint8_t *row = room + i * length;
 
