@@ -38,6 +38,7 @@ def test_products_are_rounded_as_the_official_wheel_of_the_machine_has_it() -> N
 
     assert "-ffp-contract=off" in flags("x86_64")
     assert "-ffp-contract=fast" in flags("aarch64")
+    assert "-fno-slp-vectorize" in flags("aarch64")
 
 
 def test_zig_comes_with_the_headers_of_both_machines() -> None:

@@ -115,8 +115,13 @@ def core_flags(official: Abi, march: March, toolchain: Toolchain) -> tuple[str, 
     macros = [f"-D{LIBRARY_MACROS[stem]}" for stem in libraries(official)]
     # Whether a product is rounded before it is added, as in the official wheel: the baseline of
     # x86-64 has no instruction that does both, and a v3 build would; all of aarch64 has.
-    contract = "-ffp-contract=off" if official.machine == "x86_64" else "-ffp-contract=fast"
-    return (*_effort(official, toolchain), *CORE_FLAGS, contract, *interposable, *level, *macros)
+    contract = ["-ffp-contract=off"]
+    if official.machine != "x86_64":
+        contract = ["-ffp-contract=fast"]
+        # clang pairs products of straight code into short vectors, and then sums them rounded,
+        # where gcc, which made the official wheel, goes on by multiply-add.
+        contract += ["-fno-slp-vectorize"] if toolchain.kind != "gcc" else []
+    return (*_effort(official, toolchain), *CORE_FLAGS, *contract, *interposable, *level, *macros)
 
 
 def _effort(official: Abi, toolchain: Toolchain) -> tuple[str, ...]:
