@@ -131,6 +131,13 @@ def test_misfits_say_why(small: Abi, wanted: Function, reason: str) -> None:
     assert reason in found[wanted.name]
 
 
+def test_a_function_whose_kernels_call_another_library_than_the_extension_is_a_misfit(small: Abi) -> None:
+    wanted = replace(function(), imports=("inflate",))
+    found = abi.misfits(small, [wanted], {})
+    assert "inflate, which the kernels call, is not called" in found[wanted.name]
+    assert not abi.misfits(replace(small, imported=small.imported | {"inflate"}), [wanted], {})
+
+
 def test_a_mode_that_is_text_rules_kernels_out(tmp_path: Path) -> None:
     old = abi.read(compile_extension(tmp_path, flags=["-DMODE=char", "-DMODE_SIZE=[7]"]))
     assert "its mode as char[7]" in abi.misfits(old, [function(uses=("mode",))], {})["ImagingNegative"]
