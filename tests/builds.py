@@ -10,10 +10,12 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 HERE = Path(__file__).parent
 RELEASE = "13.0.0"
@@ -29,15 +31,30 @@ def official_wheel(config: pytest.Config) -> Path:
     assert config.cache is not None
     tag = f"cp{sys.version_info.major}{sys.version_info.minor}"
     pattern = f"pillow-{RELEASE}-{tag}-{tag}-manylinux*.whl"
-    folders = [Path(config.cache.mkdir("pillow")) / tag]
-    if given := os.environ.get("SIMDINSTALL_TEST_WHEELS"):
-        folders.insert(0, Path(given))
-    for folder in folders:
-        if found := sorted(folder.glob(pattern)):
-            return found[0]
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
-    subprocess.run([*pip, "--only-binary=:all:", "-d", folders[-1], f"pillow=={RELEASE}"], check=True)
-    return sorted(folders[-1].glob(pattern))[0]
+    downloads = Path(config.cache.mkdir("pillow")) / tag
+    if (given := os.environ.get("SIMDINSTALL_TEST_WHEELS")) and (found := sorted(Path(given).glob(pattern))):
+        return found[0]
+    return download(downloads, pattern, f"pillow=={RELEASE}")
+
+
+def download(into: Path, pattern: str, *words: str) -> Path:
+    """The wheel that pip downloads for ``words``, kept in a folder.
+
+    Only once, whatever number of test processes wants it at the same time, and a second
+    time where an index or the way to it failed for a moment.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    with FileLock(into / "downloads.lock"):
+        for attempt in (1, 2, 3):
+            if found := sorted(into.glob(pattern)):
+                return found[0]
+            with tempfile.TemporaryDirectory(dir=into) as folder:
+                pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
+                pip += ["--no-deps", "--only-binary=:all:", "-d", folder, *words]
+                if not subprocess.run(pip, check=attempt == 3).returncode:
+                    for wheel in Path(folder).glob("*.whl"):
+                        wheel.rename(into / wheel.name)
+        raise AssertionError(f"pip downloaded nothing like {pattern}")
 
 
 def stock(into: Path, config: pytest.Config) -> Path:

@@ -503,13 +503,13 @@ def test_user_site(tmp_path: Path) -> None:
     assert [owner.in_target for owner in env.owners if owner.site == user] == [True]
 
 
-def test_a_user_site_that_is_yet_to_be_made(tmp_path: Path) -> None:
+def test_a_user_site_that_is_yet_to_be_made(reachable: Path) -> None:
     # The system's site may not be written to; its Pillow is there and stays.
-    lib = tmp_path / "usr" / "lib" / "python3.12"
+    lib = reachable / "usr" / "lib" / "python3.12"
     install(lib / "site-packages", "pillow", "12.2.0")
-    user = tmp_path / "home" / "site-packages"
+    user = reachable / "home" / "site-packages"
     answer = small_pillow.answer(
-        tmp_path / "usr",
+        reachable / "usr",
         user_site=str(user),
         user_site_enabled=True,
         pil={
@@ -517,12 +517,10 @@ def test_a_user_site_that_is_yet_to_be_made(tmp_path: Path) -> None:
             "folders": [str(lib / "site-packages" / "PIL")],
         },
     )
-    python = small_pillow.script_python(tmp_path / "python3", answer)
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    python = small_pillow.script_python(reachable / "python3", answer)
     (lib / "site-packages").chmod(0o555)
     if os.geteuid() == 0:
-        os.chown(tmp_path, 65534, -1)
+        os.chown(reachable, 65534, -1)
     with unprivileged():
         env = inspect(python)
     (lib / "site-packages").chmod(0o755)
@@ -778,17 +776,15 @@ def unprivileged() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("part", ["", "PIL"])
-def test_no_permission(tmp_path: Path, part: str) -> None:
+def test_no_permission(reachable: Path, part: str) -> None:
     # Everybody may look, nobody may write.
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    prefix = tmp_path / "venv"
+    prefix = reachable / "venv"
     site = make_venv(prefix)
     install(site)
     answer = small_pillow.answer(
         prefix, base_prefix="/usr", platlib=str(site), purelib=str(site), path=[str(site)]
     )
-    python = small_pillow.script_python(tmp_path / "python", answer)
+    python = small_pillow.script_python(reachable / "python", answer)
     if os.geteuid() == 0:
         for folder in (site, site / "PIL"):
             os.chown(folder, 65534, -1)

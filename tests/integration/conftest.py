@@ -18,10 +18,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(shared: Path) -> Path:
     """One cache for all tests: what one built the others find."""
-    given = os.environ.get("SIMDINSTALL_TEST_CACHE")
-    return Path(given) if given else tmp_path_factory.mktemp("cache")
+    folder = Path(os.environ.get("SIMDINSTALL_TEST_CACHE") or shared / "cache")
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import cast
 import pytest
 from packaging.tags import sys_tags
 
+import builds
 from simdinstall import abi, build, kernels, linked, toolchain, tree, wheel
 from simdinstall.abi import Abi
 from simdinstall.errors import SimdinstallError
@@ -55,13 +56,10 @@ def official(downloads: Path) -> Callable[..., Path]:
         machine = "aarch64" if platform.endswith("aarch64") else "x86_64"
         libc = platform.partition("linux")[0]
         pattern = f"pillow-{release}-*-{python}-{libc}linux*{machine}.whl"
-        if not sorted(downloads.glob(pattern)):
-            version = python.removeprefix("cp").removesuffix("t")
-            pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet"]
-            pip += ["--no-deps", "--only-binary=:all:", "-d", str(downloads), f"pillow=={release}"]
-            pip += ["--implementation", "cp", "--python-version", f"{version[0]}.{version[1:]}"]
-            subprocess.run([*pip, "--abi", python, "--platform", platform], check=True)
-        return sorted(downloads.glob(pattern))[0]
+        version = python.removeprefix("cp").removesuffix("t")
+        kind = ["--implementation", "cp", "--python-version", f"{version[0]}.{version[1:]}"]
+        kind += ["--abi", python, "--platform", platform]
+        return builds.download(downloads, pattern, f"pillow=={release}", *kind)
 
     return find
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import fronted
 import pytest
+from filelock import FileLock
 from packaging.tags import sys_tags
 
 from simdinstall import kernels as catalogue_of_kernels
@@ -62,35 +63,49 @@ def every_kernel(catalogue: Catalogue) -> Catalogue:
     return replace(catalogue, kernels=tuple(replace(k, supersedes=()) for k in catalogue.kernels))
 
 
+def made(shared: Path, config: pytest.Config) -> Path:
+    """A folder with the kernels in front of an official Pillow, made by whoever comes first."""
+    folder = shared / f"fronted-{SANITIZER or 'plain'}"
+    with FileLock(shared / f"{folder.name}.lock"):
+        if folder.exists():
+            return folder
+        assert config.cache is not None
+        cache = Path(config.cache.mkdir("pillow"))
+        wheel, sdist = sources(cache)
+        new = shared / f"{folder.name}.new"
+        catalogue = every_kernel(catalogue_of_kernels.load())
+        isas = catalogue_of_kernels.ISAS
+        tree = lay_out(
+            sdist, release=RELEASE, catalogue=catalogue, fidelity=FIDELITY, isas=isas, into=new / "tree"
+        )
+        assert not tree.left_out
+        compiler = os.environ.get("SIMDINSTALL_TEST_CC", "gcc")
+        library = fronted.compile_library(
+            new / "build",
+            header=fronted.abi_header(wheel.path, RELEASE, catalogue),
+            tree=tree,
+            catalogue=catalogue,
+            fidelity=FIDELITY,
+            release=RELEASE,
+            compiler=(compiler,),
+            extra=SANITIZE if SANITIZED else (),
+            cache=cache,
+        )
+        fronted.lay_out(new, wheel.path, library)
+        shutil.copy(new / "build" / "libpeek.so", new / "PIL")
+        new.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
-def simd(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[fronted.Simd]:
+def simd(
+    shared: Path, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[fronted.Simd]:
     """The kernels in front of an official Pillow, ready to be compared with it."""
     if platform.machine() != "x86_64" or not shutil.which("gcc"):
         pytest.skip("needs x86-64 and gcc")
-    assert request.config.cache is not None
-    cache = Path(request.config.cache.mkdir("pillow"))
-    wheel, sdist = sources(cache)
-    folder = tmp_path_factory.mktemp("fronted")
-    catalogue = every_kernel(catalogue_of_kernels.load())
-    isas = catalogue_of_kernels.ISAS
-    tree = lay_out(
-        sdist, release=RELEASE, catalogue=catalogue, fidelity=FIDELITY, isas=isas, into=folder / "tree"
-    )
-    assert not tree.left_out
-    compiler = os.environ.get("SIMDINSTALL_TEST_CC", "gcc")
-    library = fronted.compile_library(
-        folder / "build",
-        header=fronted.abi_header(wheel.path, RELEASE, catalogue),
-        tree=tree,
-        catalogue=catalogue,
-        fidelity=FIDELITY,
-        release=RELEASE,
-        compiler=(compiler,),
-        extra=SANITIZE if SANITIZED else (),
-        cache=cache,
-    )
-    fronted.lay_out(folder, wheel.path, library)
-    shutil.copy(folder / "build" / "libpeek.so", folder / "PIL")
+    folder = tmp_path_factory.mktemp("fronted") / "pillow"
+    shutil.copytree(made(shared, pytestconfig), folder, copy_function=os.link)
     assert "PIL" not in sys.modules, "a test imported PIL before the kernels were in front of it"
     sys.path.insert(0, str(folder))
     loaded = fronted.Simd(folder)

@@ -16,6 +16,7 @@ import subprocess
 import sysconfig
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,8 @@ def compile_library(
     (into / "pillow_abi.h").write_text(header)
     include = [f"-I{into}", *(f"-I{folder}" for folder in tree.include_dirs)]
     version = _output([*compiler, "--version"])
-    objects = []
-    for unit in (*catalogue_of_kernels.units(catalogue, tree.kernels, isas, fidelity), *TEST_UNITS):
+
+    def compiled(unit: Unit) -> Path:
         flags = [*BASE_FLAGS, "-Werror", *unit.cflags, *extra, *(f"-D{define}" for define in unit.defines)]
         if unit.isa is None:
             flags.append(f'-DSIMD_BUILD="Pillow {release}, {fidelity}"')
@@ -83,8 +84,12 @@ def compile_library(
             subprocess.run([*compiler, *flags, *include, "-c", source, "-o", new], check=True)
             shutil.copy(new, kept.with_suffix(f".{os.getpid()}"))
             kept.with_suffix(f".{os.getpid()}").rename(kept)
-        objects.append(kept)
         (into / f"{unit.name}.txt").write_text(_output(["nm", "-u", kept]))
+        return kept
+
+    units = (*catalogue_of_kernels.units(catalogue, tree.kernels, isas, fidelity), *TEST_UNITS)
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        objects = list(pool.map(compiled, units))
     library = into / "libpillow_simd.so"
     link = [*compiler, *extra, "-shared", "-Wl,-soname,libpillow_simd.so"]
     subprocess.run([*link, *objects, "-lm", "-o", library], check=True)

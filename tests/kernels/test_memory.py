@@ -45,7 +45,7 @@ def run(folder: Path, code: str, **environ: str) -> Any:
         env=clean | {"PYTHONPATH": str(folder)} | environ,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
     assert ran.returncode == 0, f"{ran.returncode}: {ran.stderr}"
     return json.loads(ran.stdout)

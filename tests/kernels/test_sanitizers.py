@@ -29,7 +29,7 @@ def runtime() -> Path | None:
 
 @pytest.mark.sanitizer
 @pytest.mark.parametrize("module", MODULES)
-def test_under_address_sanitizer(module: str) -> None:
+def test_under_address_sanitizer(module: str, shared: Path) -> None:
     asan = runtime()
     if asan is None:
         pytest.skip("needs gcc with libasan")
@@ -39,6 +39,7 @@ def test_under_address_sanitizer(module: str) -> None:
         "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "SIMDINSTALL_TEST_SANITIZE": "1",
+        "SIMDINSTALL_TEST_SHARED": str(shared),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not sanitizer", str(HERE / module)]
     ran = subprocess.run(command, env=environ, capture_output=True, text=True)
