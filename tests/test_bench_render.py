@@ -263,7 +263,7 @@ def test_a_real_browser_shows_and_prints_it(tmp_path: Path) -> None:
     browser = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
     browser += [f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={tmp_path / 'page.pdf'}"]
     printed = subprocess.run(
-        [*browser, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [*browser, (tmp_path / "page.html").as_uri()], capture_output=True, text=True, timeout=600, check=True
     )
     assert "CONSOLE" not in printed.stderr
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
@@ -271,7 +271,7 @@ def test_a_real_browser_shows_and_prints_it(tmp_path: Path) -> None:
         [*browser[:-1], "--dump-dom", (tmp_path / "page.html").as_uri()],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     assert "radius &lt;10&gt; &amp; more" in dumped.stdout

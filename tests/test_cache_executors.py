@@ -42,7 +42,7 @@ def task(tmp_path: Path, **more: Any) -> Task:
     return Task(cell=cache_parts.cell(), pillow=source, pillow_simd=None, **more)
 
 
-def ends(executor: Executor, seconds: float = 60) -> Done:
+def ends(executor: Executor, seconds: float = 300) -> Done:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         executor.workers()
@@ -60,7 +60,7 @@ print(json.dumps({"name": "here", "version": "1", "cpu": cpu, "pythons": []}), f
 for line in sys.stdin:
     task = json.loads(line)
     if task["cell"]["release"] == "1.0":
-        time.sleep(60)
+        time.sleep(600)
     print(json.dumps({"key": "k", "filename": str(os.getpid()), "sha256": "", "path": "", "data": None,
                       "provenance": None, "verdict": None, "failure": None, "seconds": 0.1}), flush=True)
 """
@@ -108,7 +108,7 @@ def test_processes_work_side_by_side(tmp_path: Path, pretending: Callable[[int],
     for name in names:
         executor.submit(name, task(tmp_path))
     done: list[Done] = []
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while len(done) < 2 and time.monotonic() < until:
         done += executor.wait(0.5)
     assert {d.worker for d in done} == set(names)
@@ -242,7 +242,7 @@ class Departed:
 
 def test_a_worker_that_leaves_takes_its_task_with_it(tmp_path: Path) -> None:
     client = Departed()
-    team = dask_cluster.DaskWorkers([client], expected=1, patience=0.3, interval=0)
+    team = dask_cluster.DaskWorkers([client], expected=1, patience=3, interval=0)
     [one] = team.workers()
     team.submit(one.name, task(tmp_path))
     assert team.wait(0) == []
@@ -251,7 +251,7 @@ def test_a_worker_that_leaves_takes_its_task_with_it(tmp_path: Path) -> None:
     [done] = team.wait(0)
     assert (done.outcome, done.why) == (None, "it left the cluster")
     assert client.cancelled
-    time.sleep(0.3)
+    time.sleep(3)
     with pytest.raises(BusyError, match="no worker came"):
         team.workers()
 

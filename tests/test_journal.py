@@ -136,7 +136,7 @@ def test_only_one_holds_the_lock_and_the_other_learns_who(place: Place) -> None:
     assert not records.is_held(place)
     child = start([sys.executable, "-c", HOLD, str(place.site)])
     try:
-        assert child.receive(timeout=60) == "held"
+        assert child.receive(timeout=300) == "held"
         assert records.is_held(place)
         with pytest.raises(BusyError) as caught, records.locked(place):
             raise AssertionError("two at once")

@@ -211,7 +211,7 @@ def test_an_interrupt_passes(small: Abi, gcc: Toolchain, tmp_path: Path) -> None
 def test_an_interrupt_ends_the_compilers(small: Abi, gcc: Toolchain, tmp_path: Path) -> None:
     """Ctrl-C in a terminal, as a program that is busy compiling gets it."""
     slow = tmp_path / "gcc"
-    slow.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/started\nexec sleep 100\n")
+    slow.write_text(f"#!/bin/sh\necho $$ >> {tmp_path}/started\nexec sleep 1000\n")
     slow.chmod(0o755)
     program = f"""
 import sys
@@ -231,7 +231,7 @@ t.compile_in(folder / "build", small, compiler)
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     # Far less than the compilers would take; a hanging test is a failing one.
-    _, said = process.communicate(timeout=50)
+    _, said = process.communicate(timeout=300)
     assert said.strip().endswith("KeyboardInterrupt")
     for number in started.read_text().split():
         assert not Path(f"/proc/{number}/exe").exists()

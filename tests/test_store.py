@@ -166,7 +166,7 @@ from simdinstall.store import Store
 def make(folder):
     (folder / "half").write_text("done")
     print("making", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 Store(Path(sys.argv[1])).put("things", "k", make)
 """
 
@@ -198,7 +198,7 @@ def test_a_killed_process_leaves_nothing_in_the_way(tmp_path: Path, holder: subp
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
     assert Store(tmp_path).get("things", "k") is None
-    assert put(Store(tmp_path, patience=5)).fresh
+    assert put(Store(tmp_path, patience=120)).fresh
     assert [path.name for path in (tmp_path / "things").iterdir()] == ["k"]
 
 

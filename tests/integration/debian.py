@@ -98,7 +98,7 @@ class System:
 
     def __init__(self, made: Path, root: Path) -> None:
         self.root = root
-        run(["cp", "-a", "--reflink=auto", made, root], timeout=300)
+        run(["cp", "-a", "--reflink=auto", made, root], timeout=900)
         (self.library,) = (path for path in root.glob("usr/lib/python3.*") if (path / "os.py").exists())
         self.series = self.library.name.removeprefix("python")
         # As pipx would have it: an environment for simdinstall alone.
@@ -109,7 +109,7 @@ class System:
         needed = [Requirement(text) for text in importlib.metadata.requires("simdinstall") or ()]
         plain = [str(need) for need in needed if need.marker is None]
         words = ("pip", "install", "-q", "--python-version", self.series, "--target", site)
-        run([find_uv_bin(), *words, *plain], timeout=300)
+        run([find_uv_bin(), *words, *plain], timeout=900)
         shutil.copytree(
             Path(simdinstall.__file__).parent,
             site / "simdinstall",
@@ -140,7 +140,7 @@ class System:
             f"SSL_CERT_FILE={CERTIFICATES}",
         )
         enter = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "sh")
-        return run([*enter, self.root, user, *inside, *words], timeout=300, check=check)
+        return run([*enter, self.root, user, *inside, *words], timeout=900, check=check)
 
     def simdinstall(self, *words: str, user: str = ROOT) -> Completed:
         """Run simdinstall inside."""

@@ -78,7 +78,7 @@ class Shop:
 
     def _known_to_uv(self, series: str) -> list[Path]:
         words = ("python", "find", "--no-project", "--no-python-downloads", series)
-        said = run([find_uv_bin(), *words], check=False, timeout=60)
+        said = run([find_uv_bin(), *words], check=False, timeout=900)
         return [Path(said.stdout.strip())] if said.returncode == 0 else []
 
     def wheel(self, release: str, series: str = SERIES) -> Path:
@@ -137,20 +137,20 @@ class Shop:
         """Run uv, without a network."""
         environ = {**os.environ, "UV_OFFLINE": "1", "UV_CACHE_DIR": str(self.uv_cache)}
         environ = {name: value for name, value in environ.items() if not name.startswith("PIP_")}
-        run([find_uv_bin(), *words], env=environ, timeout=120)
+        run([find_uv_bin(), *words], env=environ, timeout=900)
 
     def venv(self, folder: Path, maker: str = "uv", series: str = SERIES) -> Target:
         """A virtual environment of one of its makers."""
         prefix = folder / "env"
         python = self.python(series)
         if maker == "venv":
-            run([python, "-m", "venv", prefix], timeout=120)
+            run([python, "-m", "venv", prefix], timeout=900)
         elif maker == "venv without pip":
-            run([python, "-m", "venv", "--without-pip", prefix], timeout=120)
+            run([python, "-m", "venv", "--without-pip", prefix], timeout=900)
         elif maker == "virtualenv":
             run(
                 [sys.executable, "-m", "virtualenv", "-q", "--no-periodic-update", "-p", python, prefix],
-                timeout=120,
+                timeout=900,
             )
         else:
             self.uv("venv", "-q", "--python", python, prefix)
@@ -166,7 +166,7 @@ class Shop:
             else:
                 environ = {**os.environ, **target.variables}
                 more = ("--user",) if tool == "pip --user" else ()
-                run([target.python, "-m", "pip", "install", "-q", *more, *words], env=environ, timeout=120)
+                run([target.python, "-m", "pip", "install", "-q", *more, *words], env=environ, timeout=900)
         return target
 
     def stock(

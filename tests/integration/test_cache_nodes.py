@@ -83,7 +83,7 @@ class Wheelhouse:
 
 def simdinstall(*words: str | Path, on: str = "", check: bool = True) -> Completed:
     emulator = [QEMU, "-cpu", on] if on else []
-    return run([*emulator, sys.executable, "-m", "simdinstall", *words], timeout=300, check=check)
+    return run([*emulator, sys.executable, "-m", "simdinstall", *words], timeout=900, check=check)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def made(folder: Path) -> Path:
 
 def used(python: Path, on: str = "") -> Completed:
     emulator = [QEMU, "-cpu", on] if on else []
-    return run([*emulator, python, "-c", USE], timeout=300, check=False)
+    return run([*emulator, python, "-c", USE], timeout=900, check=False)
 
 
 def here() -> str:
@@ -174,7 +174,7 @@ def test_plain_pip_and_uv(house: Wheelhouse, over: str, tmp_path: Path) -> None:
     assert index.endswith(f"/simple/{here()}/")
     for number, install in enumerate((by_pip, by_uv)):
         python = made(tmp_path / str(number))
-        run([*install(python), "--no-cache-dir", "--index-url", index, "pillow"], timeout=300)
+        run([*install(python), "--no-cache-dir", "--index-url", index, "pillow"], timeout=900)
         assert "ImagingResample" in used(python).stdout
 
 
@@ -190,7 +190,7 @@ def by_uv(python: Path) -> Sequence[str]:
 @pytest.mark.emulator
 def test_a_wheel_forced_onto_a_cpu_that_it_is_too_much_for(house: Wheelhouse, tmp_path: Path) -> None:
     python = made(tmp_path / "env")
-    run([*by_uv(python), "--no-index", house.root / house.level("v4").path], timeout=300)
+    run([*by_uv(python), "--no-index", house.root / house.level("v4").path], timeout=900)
     said = used(python, on="Haswell")
     assert said.returncode == 1
     last = said.stderr.strip().splitlines()[-1]
@@ -201,7 +201,7 @@ def test_a_wheel_forced_onto_a_cpu_that_it_is_too_much_for(house: Wheelhouse, tm
 def spent(command: Sequence[str | Path]) -> tuple[float, float]:
     """CPU and wall seconds of a command."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    run(command, timeout=300)
+    run(command, timeout=900)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     return used, time.perf_counter() - began

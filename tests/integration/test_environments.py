@@ -27,16 +27,16 @@ PYTHONS = sorted(PYENV.glob("*/bin/python")) if PYENV.is_dir() else []
 
 def uv(*words: str | Path, **variables: str) -> Completed:
     environ = {**os.environ, "UV_OFFLINE": "1", **variables}
-    return run([find_uv_bin(), *words], env=environ, timeout=120)
+    return run([find_uv_bin(), *words], env=environ, timeout=900)
 
 
 def make(maker: str, prefix: Path) -> Path:
     """An environment by one of the makers; returns its python."""
     if maker.startswith("venv"):
         bare = ["--without-pip"] if maker == "venv.bare" else []
-        run([BASE_PYTHON, "-m", "venv", *bare, prefix], timeout=120)
+        run([BASE_PYTHON, "-m", "venv", *bare, prefix], timeout=900)
     elif maker == "virtualenv":
-        run([sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update", prefix], timeout=120)
+        run([sys.executable, "-m", "virtualenv", "--quiet", "--no-periodic-update", prefix], timeout=900)
     else:
         uv("venv", "--quiet", "--python", str(BASE_PYTHON), prefix)
     return prefix / "bin" / "python"
@@ -53,14 +53,14 @@ class Tool:
         if self.name == "pip":
             run(
                 [self.python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", *words],
-                timeout=120,
+                timeout=900,
             )
         else:
             uv("pip", "install", "--quiet", "--python", self.python, "--no-index", "--no-deps", *words)
 
     def uninstall(self, name: str) -> None:
         if self.name == "pip":
-            run([self.python, "-m", "pip", "uninstall", "--quiet", "--yes", name], timeout=120)
+            run([self.python, "-m", "pip", "uninstall", "--quiet", "--yes", name], timeout=900)
         else:
             uv("pip", "uninstall", "--quiet", "--python", self.python, name)
 
@@ -191,7 +191,7 @@ def test_the_commands_of_setup_py(tmp_path: Path, command: str) -> None:
         "setup(name='Pillow', version='12.3.0', packages=['PIL'], package_dir={'': 'src'},\n"
         "      package_data={'PIL': ['*.so']}, zip_safe=False)\n"
     )
-    run([python, "setup.py", "-q", command], cwd=source, timeout=120)
+    run([python, "setup.py", "-q", command], cwd=source, timeout=900)
     assert importable(python)
     env = look(python)
     if command == "develop":
@@ -212,7 +212,7 @@ def test_user_scope_by_pip(tmp_path: Path, wheels: Path) -> None:
     wheel = small_pillow.wheel(wheels)
     argv = [BASE_PYTHON, "-m", "pip", "install", "-q", "--user", "--no-index", "--no-deps", wheel]
     try:
-        run([*argv, "--force-reinstall"], env=variables, timeout=120)
+        run([*argv, "--force-reinstall"], env=variables, timeout=900)
     except CommandFailed as failure:
         pytest.skip(f"pip cannot install for a user here: {failure.why}")
     env = look(BASE_PYTHON, PYTHONUSERBASE=str(tmp_path / "user"))
@@ -258,7 +258,7 @@ def test_uvx_puts_its_environment_on_path(tmp_path: Path, wheels: Path) -> None:
     variables = {"UV_CACHE_DIR": str(tmp_path / "cache"), "PATH": f"{python.parent}:{os.environ['PATH']}"}
     words = ("tool", "run", "--quiet", "--python", str(BASE_PYTHON), "--from", wheel, "showsurroundings")
     environ = {k: v for k, v in os.environ.items() if k != "VIRTUAL_ENV"} | variables | {"UV_OFFLINE": "1"}
-    shown = run([find_uv_bin(), *words], env=environ, timeout=120).stdout
+    shown = run([find_uv_bin(), *words], env=environ, timeout=900).stdout
     assert json.loads(shown)["prefix"].startswith(str(tmp_path / "cache"))
     assert chosen(shown).prefix == tmp_path / "active"
 
@@ -296,10 +296,10 @@ def test_uv_run_with_lies_over_the_project(tmp_path: Path, wheels: Path) -> None
 @pytest.mark.network
 def test_pipx(tmp_path: Path, wheels: Path) -> None:
     own = make("venv", tmp_path / "pipx")
-    run([own, "-m", "pip", "install", "--quiet", "pipx"], timeout=300)
+    run([own, "-m", "pip", "install", "--quiet", "pipx"], timeout=900)
     active = make("uv", tmp_path / "active")
     environ = {**os.environ, "PIPX_HOME": str(tmp_path / "home"), "PIPX_BIN_DIR": str(tmp_path / "bin")}
-    run([own, "-m", "pipx", "install", "--python", BASE_PYTHON, show_wheel(wheels)], env=environ, timeout=300)
+    run([own, "-m", "pipx", "install", "--python", BASE_PYTHON, show_wheel(wheels)], env=environ, timeout=900)
     path = {"PATH": f"{tmp_path / 'bin'}:{active.parent}:/usr/bin:/bin"}
     shown = run([tmp_path / "bin" / "showsurroundings"], env=path).stdout
     private = Path(json.loads(shown)["prefix"])
@@ -331,7 +331,7 @@ def test_every_python_here_says_its_version(python: Path) -> None:
 @pytest.mark.parametrize("version", ["13.0.0", "12.1.1"])
 def test_an_official_pillow(tmp_path: Path, version: str) -> None:
     python = make("venv", tmp_path / "env")
-    run([python, "-m", "pip", "install", "-q", "--only-binary", ":all:", f"pillow=={version}"], timeout=300)
+    run([python, "-m", "pip", "install", "-q", "--only-binary", ":all:", f"pillow=={version}"], timeout=900)
     env = look(python)
     assert (env.state, env.pil_version, env.findings) == (State.STOCK, version, ())
     assert env.owners[0].installer == "pip"
@@ -349,7 +349,7 @@ def test_an_official_pillow(tmp_path: Path, version: str) -> None:
 @pytest.mark.network
 def test_a_loaded_pillow_is_noticed(tmp_path: Path) -> None:
     python = make("venv", tmp_path / "env")
-    run([python, "-m", "pip", "install", "-q", "--only-binary", ":all:", "pillow"], timeout=300)
+    run([python, "-m", "pip", "install", "-q", "--only-binary", ":all:", "pillow"], timeout=900)
     code = "from PIL import Image; print('ready', flush=True); input()"
     user = start([python, "-c", code])
     assert user.receive(60) == "ready"

@@ -53,7 +53,7 @@ class Shell:
         }
 
     def __call__(self, *words: str | Path, check: bool = True) -> Completed:
-        return run(words, cwd=self.folder, env=self.environ, check=check, timeout=120)
+        return run(words, cwd=self.folder, env=self.environ, check=check, timeout=900)
 
     def uv(self, *words: str | Path, check: bool = True) -> Completed:
         return self(find_uv_bin(), *words, check=check)

@@ -47,7 +47,7 @@ class World:
         env["PYTHONPATH"] = os.pathsep.join(map(str, folders))
         argv = [sys.executable, "-B", CHILD, action, self.pickled, self.wheel.path, mode, str(number)]
         child = start(argv, env=env)
-        assert child.receive(120) == "ready"
+        assert child.receive(600) == "ready"
         return child
 
     def seen(self) -> str:
@@ -104,7 +104,7 @@ def finished(child: Child, names: list[str] | None = None) -> bool:
 
 def until(child: Child, name: str, names: list[str] | None = None) -> bool:
     """Follow a child to a checkpoint."""
-    while (reached := child.receive(120)) != name:
+    while (reached := child.receive(600)) != name:
         if names is not None:
             names.append(reached)
     return True

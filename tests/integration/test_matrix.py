@@ -139,7 +139,7 @@ def test_doctor_fixes_it_and_rollback_brings_it_back(cell: Cell, shop: Shop, tmp
 
     def simdinstall(*words: str) -> dict[str, Any]:
         command = [sys.executable, "-m", "simdinstall", *words, "--yes", "--json", "--python", target.python]
-        document: dict[str, Any] = json.loads(run(command, check=False, timeout=300).stdout)
+        document: dict[str, Any] = json.loads(run(command, check=False, timeout=900).stdout)
         return document
 
     document = simdinstall("doctor", "--fix", "--offline")
