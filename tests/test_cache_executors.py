@@ -327,3 +327,11 @@ def test_a_job_that_never_starts_says_why() -> None:
         team.workers()
     assert caught.value.why == "squeue says: 17 PENDING (ReqNodeNotAvail)"
     assert Failure(what="x").log == ""
+
+
+def test_a_rebuilt_cell_needs_its_python(tmp_path: Path) -> None:
+    whole = replace(task(tmp_path), cell=cache_parts.cell(py="3.39", kind="rebuilt"))
+    outcome = perform(whole, root=tmp_path / "store")
+    assert outcome.failure is not None
+    assert "no Python 3.39" in outcome.failure.what
+    assert "headers" in outcome.failure.why
