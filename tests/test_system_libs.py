@@ -11,9 +11,10 @@ from simdinstall.environment import Environment
 from simdinstall.errors import BuildError, UsageError
 from simdinstall.system_libs import FEATURES, REQUIRED
 
-#: What the packages are called. apt's are out of apt-cache on Debian 12. dnf's and apk's are
-#: in Pillow's own list of what to install, but for JPEG and AVIF; zypper's for JPEG, TIFF, FreeType,
-#: LittleCMS, zlib and Python are in lists of projects that build on openSUSE (HandBrake, ImHex).
+#: What the packages are called. apt's are out of apt-cache on Debian 12. dnf's are in Pillow's own
+#: list of what to install, but for JPEG and AVIF, and of apk's those of TIFF, OpenJPEG, zlib, FreeType
+#: and LittleCMS; zypper's for JPEG, TIFF, FreeType, LittleCMS, zlib and Python are in lists of
+#: projects that build on openSUSE (HandBrake, ImHex).
 #: The others are as known, and none is captured from a running system.
 LISTED = {
     "apt": "libavif-dev libfreetype-dev libjpeg-dev libjpeg62-turbo-dev liblcms2-dev libopenjp2-7-dev"
