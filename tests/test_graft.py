@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import sysconfig
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from simdinstall.abi import Abi
 from simdinstall.cpu import March
 from simdinstall.errors import BuildError
 from simdinstall.graft import Core, Materials
+from simdinstall.run import run
 from simdinstall.toolchain import Toolchain
 
 IMAGING = """
@@ -136,6 +138,53 @@ def test_python_h_is_read_once_unless_ccache_would_pass_over_what_uses_it(
     ccache.chmod(0o755)
     compile_here(tmp_path, official, replace(gcc, argv=(str(ccache), *gcc.argv)), root)
     assert not (tmp_path / "scratch" / "python.h.gch").exists()
+
+
+def test_a_core_that_counts_leaves_counts_that_the_next_is_compiled_by(
+    tmp_path: Path, official: Path, gcc: Toolchain
+) -> None:
+    if int(gcc.version.partition(".")[0]) < 12:
+        pytest.skip("its gcc cannot name counts by the object alone")
+    materials = Materials(
+        source=pillow_source.read(sources(tmp_path / "source"), release="1.2.3"),
+        headers=tmp_path / "headers",
+        python=(PYTHON,),
+        official=official,
+    )
+    counts = tmp_path / "counts"
+    for folder in ("headers", "first", "second", "counts"):
+        (tmp_path / folder).mkdir()
+
+    def core(name: str, materials: Materials, counts: Path | None) -> Core:
+        return graft.compile_core(
+            materials,
+            official=abi.read(official),
+            march=replace(LEVEL, level=None, target="x86_64"),
+            toolchain=gcc,
+            scratch=tmp_path / name,
+            log=tmp_path / f"{name}.log",
+            counts=counts,
+        )
+
+    counting = tmp_path / "counting.so"
+    counting.write_bytes(core("first", materials, counts).content)
+    call = "import ctypes, sys; ctypes.CDLL(sys.argv[1]).ImagingNew(3, 4)"
+    subprocess.run([sys.executable, "-c", call, counting], check=True)
+    assert {file.name for file in counts.iterdir()} >= {"libImaging_Storage.gcda"}
+    trained = core("second", replace(materials, profile=counts), None)
+    assert "-fprofile-use" in trained.flags
+    assert not any(str(tmp_path) in flag for flag in trained.flags)
+    assert b"__gcov" not in trained.content
+    assert str(tmp_path).encode() not in trained.content
+    assert "profile count data file not found" not in (tmp_path / "second.log").read_text()
+
+
+def test_a_compiler_that_cannot_be_trained_says_so(tmp_path: Path, official: Path, gcc: Toolchain) -> None:
+    (tmp_path / "headers").mkdir()
+    (tmp_path / "scratch").mkdir()
+    builder = graft.Builder(gcc, scratch=tmp_path / "scratch", log=tmp_path / "log", run=run)
+    with pytest.raises(BuildError, match="cannot be trained"):
+        graft._profiling(tmp_path, None, replace(gcc, kind="clang"), builder, tmp_path / "scratch")
 
 
 def test_headers_that_describe_another_struct_stop_before_anything_is_compiled(

@@ -62,6 +62,7 @@ ORDER = [
     "checks",
     "verdict",
     "verify",
+    "training",
     "tune",
     "exchange",
     "journal",

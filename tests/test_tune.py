@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,6 +41,27 @@ def test_what_was_chosen_is_found_again_for_this_cpu_alone(tmp_path: Path, seen:
     assert tuned.read(store, other) is not None
 
 
+def test_a_choice_for_the_core_is_another_than_the_kernels(tmp_path: Path, seen: Cpu) -> None:
+    store = Store(tmp_path)
+    tuned.keep(store, seen, CHOICE)
+    core = replace(CHOICE, flags=(), trained=True)
+    tuned.keep(store, seen, core, core=True)
+    assert tuned.read(store, seen) == CHOICE
+    assert tuned.read(store, seen, core=True) == core
+    tuned.keep(store, seen, None, core=True)
+    assert tuned.read(store, seen) == CHOICE
+    assert tuned.read(store, seen, core=True) is None
+
+
+def test_a_choice_of_before_there_was_training_still_counts(tmp_path: Path, seen: Cpu) -> None:
+    tuned.keep(Store(tmp_path), seen, CHOICE)
+    kept = json.loads((tmp_path / "tuned.json").read_text())
+    [choice] = kept["choices"].values()
+    del choice["trained"]
+    (tmp_path / "tuned.json").write_text(json.dumps(kept))
+    assert tuned.read(Store(tmp_path), seen) == CHOICE
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"schema": 1}', '{"schema": 9, "choices": {}}'])
 def test_a_file_that_cannot_be_read_is_no_choice(tmp_path: Path, seen: Cpu, text: str) -> None:
     (tmp_path / "tuned.json").write_text(text)
@@ -58,6 +80,13 @@ def test_the_default_is_the_first_candidate() -> None:
     assert len(found) == 1 + 2 * len(tune.FLAG_SETS)
     assert [one.label for one in tune.candidates(["gcc"], prebuilt=False, quick=True)] == ["gcc"]
     assert not any("512" in one.label for one in tune.candidates(["gcc"], prebuilt=True, wide=False))
+
+
+def test_a_core_is_tried_with_each_compiler_and_trained_where_it_is_gcc() -> None:
+    found = tune.core_candidates(["gcc", "/opt/clang/bin/clang-15", "zig", "/opt/clang/gcc-13"])
+    assert [one.label for one in found if one.trained] == ["gcc trained", "/opt/clang/gcc-13 trained"]
+    assert found[0] == Candidate(compiler="gcc")
+    assert len(found) == 6
 
 
 def test_the_default_stays_unless_another_is_well_faster() -> None:
@@ -109,3 +138,24 @@ def test_a_choice_counts_where_the_user_leaves_it(
 ) -> None:
     tuned.keep(Store(tmp_path), seen, CHOICE)
     assert (pipeline._tuned(request_, Store(tmp_path), seen) is not None) == used
+
+
+@pytest.mark.parametrize(
+    ("request_", "cc", "used"),
+    [
+        (Request(rebuild=True), "", True),
+        (Request(rebuild=True, march="native"), "", True),
+        (Request(), "", False),
+        (Request(rebuild=True), "clang", False),
+        (Request(rebuild=True, compiler="gcc"), "", False),
+        (Request(rebuild=True, march="x86-64-v3"), "", False),
+        (Request(rebuild=True, machine="aarch64"), "", False),
+        (Request(rebuild=True, libs="system"), "", False),
+    ],
+)
+def test_a_choice_for_the_core_counts_for_rebuilds_where_the_user_leaves_it(
+    tmp_path: Path, seen: Cpu, request_: Request, cc: str, used: bool
+) -> None:
+    tuned.keep(Store(tmp_path), seen, CHOICE, core=True)
+    found = pipeline._tuned_core(request_, Store(tmp_path), seen, {"CC": cc} if cc else {})
+    assert (found is not None) == used

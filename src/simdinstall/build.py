@@ -391,6 +391,7 @@ def _core_told(plan: Plan, core: Core | None) -> dict[str, Any] | None:
         "sdist": _download(plan.rebuild.sdist),
         "flags": list(core.flags),
         "compiler": plan.toolchain.identity,
+        **({"profile": {"sha256": plan.rebuild.profile}} if plan.rebuild.profile else {}),
     }
 
 

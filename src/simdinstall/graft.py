@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from simdinstall import abi as abi_module
@@ -29,7 +29,7 @@ from simdinstall.library import LIBC, LIBM
 from simdinstall.linked import shape
 from simdinstall.pillow_source import LIBRARY_MACROS, PillowSource
 from simdinstall.progress import Progress, silent
-from simdinstall.run import Runner
+from simdinstall.run import CommandFailed, Runner
 from simdinstall.run import run as run_command
 from simdinstall.toolchain import Toolchain
 
@@ -58,6 +58,9 @@ _NO_JUMP_ACROSS = "-Wa,-mbranches-within-32B-boundaries"
 #: a tenth less time to compile; not for the units that are much faster with wider ones.
 _NARROW = "-mprefer-vector-width=128"
 _WIDE_UNITS = ("Unpack",)
+
+#: Besides the folder of counts, which is not told of: units without counts are compiled as ever.
+_TRAINED = ("-fprofile-use", "-fprofile-partial-training", "-Wno-missing-profile")
 
 #: gcc reads this once for all units that begin with it.
 _PYTHON_HEADER = """#include "version.h"
@@ -89,6 +92,7 @@ class Materials:
 
     ``headers`` holds the libraries' headers, ``python`` are CPython's include folders,
     ``official`` is the official core extension, and ``user_flags`` come after all others.
+    ``profile`` is a folder of counts that a core with ``counts`` left behind.
     """
 
     source: PillowSource
@@ -96,6 +100,7 @@ class Materials:
     python: tuple[Path, ...]
     official: Path
     user_flags: tuple[str, ...] = ()
+    profile: Path | None = None
 
 
 def libraries(official: Abi) -> tuple[str, ...]:
@@ -141,15 +146,21 @@ def compile_core(
     run: Runner = run_command,
     progress: Progress = silent,
     jobs: int = 2,
+    counts: Path | None = None,
 ) -> Core:
     """Compile and link the core in an empty folder, and hold it to the official one.
 
+    With ``counts`` it is one that counts how often each branch is taken, and leaves that in this
+    folder when the process ends: a core to train with, needing more of libc than the official one.
     Raises BuildError, with the end of the log, and NoSpaceError.
     """
     source = materials.source
     shutil.copytree(source.root / "src", scratch / "src")
     shutil.copytree(materials.headers, scratch / "headers")
     (scratch / "version.h").write_text(f'#define PILLOW_VERSION "{source.release}"\n', encoding="utf-8")
+    if counts or materials.profile:
+        # ccache does not see through the counts' folder.
+        toolchain = replace(toolchain, argv=(str(toolchain.path),))
     builder = Builder(toolchain, scratch=scratch, log=log, run=run)
     flags = core_flags(official, march, toolchain)
     folders = ["headers", *(d.relative_to(source.root).as_posix() for d in source.include_dirs)]
@@ -158,9 +169,14 @@ def compile_core(
     objects = {unit: f"{'_'.join(unit.with_suffix('').parts[1:])}.o" for unit in source.units}
     if toolchain.kind == "gcc" and official.machine == "x86_64" and builder.takes(_NO_JUMP_ACROSS):
         flags = (*flags, _NO_JUMP_ACROSS)
-    given = [*flags, *materials.user_flags, *includes]
+    profiling = _profiling(materials.profile, counts, toolchain, builder, scratch)
+    if materials.profile:
+        flags = (*flags, *_TRAINED)
+    given = [*flags, *materials.user_flags, *includes, *profiling]
     prefix = dict.fromkeys(source.units, "version.h")
-    if toolchain.kind == "gcc" and not toolchain.cached and _begin_with_python(source):
+    # What is counted in a header that was read before is not found again.
+    ahead = toolchain.kind == "gcc" and not toolchain.cached and not profiling
+    if ahead and _begin_with_python(source):
         builder.precompile(_PYTHON_HEADER, "python.h", given)
         prefix |= dict.fromkeys(_begin_with_python(source), "python.h")
     # The longest first, so that no core waits for one at the end.
@@ -182,14 +198,49 @@ def compile_core(
         builder.write_log(("python.h", *objects.values()))
     builder.compile_text("", "empty.o")
     linked = builder.link_shared(
-        list(objects.values()),
+        [*objects.values(), *(_counting_libraries(toolchain, run) if counts else ())],
         "core.so",
         needed=official.needed,
         options=("-rpath", official.rpath, "--disable-new-dtags") if official.rpath else (),
         level=march.level,
     )
-    _require_fit(linked, official, scratch)
+    if not counts:
+        _require_fit(linked, official, scratch)
     return Core(content=linked.read_bytes(), flags=(*flags, *materials.user_flags))
+
+
+def _profiling(
+    profile: Path | None, counts: Path | None, toolchain: Toolchain, builder: Builder, scratch: Path
+) -> list[str]:
+    """The flags that name the folders of this very compilation; none without a profile."""
+    if not (profile or counts):
+        return []
+    # Counts are found by the object's name alone, wherever it was compiled.
+    place = f"-fprofile-prefix-path={scratch}"
+    if toolchain.kind != "gcc" or not builder.takes(place):
+        raise BuildError(
+            "this compiler cannot be trained",
+            why=f"{toolchain.kind} {toolchain.version} does not take -fprofile-prefix-path, as gcc 12 does",
+        )
+    if counts:
+        return [f"-fprofile-generate={counts}", "-fprofile-update=atomic", place]
+    assert profile is not None
+    shutil.copytree(profile, scratch / "profile")
+    return ["-fprofile-use=profile", place]
+
+
+def _counting_libraries(toolchain: Toolchain, run: Runner) -> list[str]:
+    """Static libraries of gcc's own, which write the counts."""
+    found = []
+    for name in ("libgcov.a", "libgcc.a"):
+        try:
+            said = run([toolchain.path, f"-print-file-name={name}"], timeout=60).stdout.strip()
+        except CommandFailed as error:
+            raise BuildError("this compiler cannot be trained", why=error.why) from error
+        if not Path(said).is_absolute():
+            raise BuildError("this compiler cannot be trained", why=f"it has no {name}")
+        found.append(said)
+    return found
 
 
 def _begin_with_python(source: PillowSource) -> list[PurePosixPath]:

@@ -32,6 +32,7 @@ from simdinstall import (
     source_build,
     system_libs,
     toolchain,
+    training,
     tree,
     tuned,
     wheel,
@@ -112,6 +113,8 @@ def prepare(
         cpu.require_runnable(march, seen)
         environment.require_supported(target)
     tuned_here = _tuned(request, services.store, seen)
+    tuned_core = _tuned_core(request, services.store, seen, os.environ)
+    notes: tuple[str, ...] = ()
     progress("looking for Pillow")
     compiler, compiled = None, None
     if request.libs == "system":
@@ -180,7 +183,12 @@ def prepare(
             else None,
         )
     if compiler is None and (ready is None or rebuilt is not None or zlib_sources is not None):
-        compiler, tuned_here = _find_compiler(request, seen, target, services, tuned_here)
+        compiler, found = _find_compiler(request, seen, target, services, tuned_core or tuned_here)
+        tuned_here, tuned_core = (None, found) if rebuilt is not None else (found, None)
+    if rebuilt is not None and compiler is not None and (request.trained or tuned_core is not None):
+        rebuilt, notes = _trained(
+            rebuilt, official, request, tuned_core, extension_abi, march, compiler, target, services
+        )
     chosen, ruled_out = build.fit(laid_out, extension_abi, catalogue)
     made = plan.make(
         request,
@@ -200,7 +208,9 @@ def prepare(
         tuned=tuned_here,
     )
     return Prepared(
-        plan=made, up_to_date=_up_to_date(made) if installing else "", notes=services.fetcher.notes
+        plan=made,
+        up_to_date=_up_to_date(made) if installing else "",
+        notes=(*services.fetcher.notes, *notes),
     )
 
 
@@ -229,6 +239,47 @@ def _tuned(request: Request, store: Store, seen: cpu.Cpu) -> Tuned | None:
     here = request.march in ("auto", "native") and request.cpu is None
     left = request.compiler == "auto" and request.kernels == "auto" and not request.rebuild
     return tuned.read(store, seen) if here and left else None
+
+
+def _tuned_core(request: Request, store: Store, seen: cpu.Cpu, environ: Mapping[str, str]) -> Tuned | None:
+    """As :func:`_tuned`, for a rebuild on the official wheel's libraries."""
+    here = request.march in ("auto", "native") and request.cpu is None and request.machine is None
+    here &= request.libs == "bundled"
+    left = request.compiler == "auto" and rebuild.user_compiler(environ) == "auto" and not request.trained
+    return tuned.read(store, seen, core=True) if request.rebuild and here and left else None
+
+
+def _trained(
+    rebuilt: rebuild.Rebuild,
+    official: Download,
+    request: Request,
+    tuned_core: Tuned | None,
+    extension_abi: abi.Abi,
+    march: March,
+    compiler: Toolchain,
+    target: Environment,
+    services: Services,
+) -> tuple[rebuild.Rebuild, tuple[str, ...]]:
+    """The rebuild with a profile, kept or new; as it was, and why, where a kept choice cannot be had."""
+    if not (request.trained or (tuned_core is not None and tuned_core.trained)):
+        return rebuilt, ()
+    try:
+        profile = training.profile(
+            rebuilt,
+            official,
+            abi=extension_abi,
+            march=march,
+            toolchain=compiler,
+            python=target.python,
+            store=services.store,
+            run=services.run,
+            progress=services.progress,
+        )
+    except BuildError as error:
+        if request.trained:
+            raise
+        return rebuilt, (f"Pillow's core is compiled without the training that was kept: {error.what}",)
+    return rebuilt.trained(profile.folder, profile.sha256), ()
 
 
 def _find_compiler(

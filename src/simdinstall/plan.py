@@ -50,6 +50,7 @@ class Request:
     libs: Libs = "bundled"
     without: tuple[str, ...] = ()
     tuning: tuple[str, ...] = ()
+    trained: bool = False
     machine: str | None = None
     verify_with: Path | None = None
 
@@ -258,7 +259,8 @@ def _rebuild_reasons(rebuild: Rebuild | None, toolchain: Toolchain | None) -> tu
             subject="core",
             choice=f"compiled from {rebuild.sdist.filename} by {toolchain.kind} {toolchain.version}",
             why="asked for by --rebuild; linked against the official wheel's own libraries"
-            + (f"; your flags: {flags}" if flags else ""),
+            + (f"; your flags: {flags}" if flags else "")
+            + (f"; trained: profile {rebuild.profile[:16]}…" if rebuild.profile else ""),
         ),
         Reason(subject="headers", choice=rebuild.headers_from, why="their structs are compared first"),
     )

@@ -13,7 +13,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +58,25 @@ _REFUSED = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rebuild:
-    """A core extension that can be compiled: what from, and where its headers come from."""
+    """A core extension that can be compiled: what from, and where its headers come from.
+
+    ``profile`` is the hash of a training's counts, empty without one.
+    """
 
     sdist: Download
     materials: Materials
     headers_from: str
     digest: str
+    profile: str = ""
+
+    def trained(self, folder: Path, profile: str) -> Rebuild:
+        """The same with the counts of a training; ``profile`` is their hash."""
+        return replace(
+            self,
+            materials=replace(self.materials, profile=folder),
+            digest=digest([self.digest, profile]),
+            profile=profile,
+        )
 
 
 def user_flags(environ: Mapping[str, str]) -> tuple[str, ...]:

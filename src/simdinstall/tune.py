@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from simdinstall import measure
+from simdinstall import measure, training
 from simdinstall.errors import SimdinstallError
 from simdinstall.measure import Build, Effort, Probe, ProbeDied, ProbeError
 from simdinstall.progress import Progress, silent
@@ -38,21 +38,25 @@ WORTH = 1.02
 #: How long to measure a row in one pass.
 EFFORT = Effort(rounds=6, budget=4.0)
 
+#: As :data:`EFFORT`, for the many rows of a core.
+CORE_EFFORT = Effort(rounds=4, budget=1.0)
+
 #: The label of the build that everything is compared with.
 STOCK = "stock"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A compiler by name or path, or :data:`PREBUILT`, and flags."""
+    """A compiler by name or path, or :data:`PREBUILT`, and flags; ``trained``: by a profile."""
 
     compiler: str
     flags: tuple[str, ...] = ()
+    trained: bool = False
 
     @property
     def label(self) -> str:
         """For the table."""
-        return " ".join((self.compiler, *self.flags))
+        return " ".join((self.compiler, *self.flags, *(["trained"] if self.trained else [])))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,6 +80,14 @@ def candidates(
     return (*([Candidate(compiler=PREBUILT)] if prebuilt else []), *made)
 
 
+def core_candidates(compilers: Sequence[str]) -> tuple[Candidate, ...]:
+    """What to try for Pillow's own core: each compiler, and gcc with a profile of a training too."""
+    plain = [Candidate(compiler=name) for name in compilers]
+    # clang's profiles need a tool that comes apart from it.
+    gccs = [name for name in compilers if not re.search("clang|zig", Path(name).name)]
+    return (*plain, *(Candidate(compiler=name, trained=True) for name in gccs))
+
+
 def warning(kind: str, version: str) -> str:
     """What is known to be wrong with a compiler; empty for most."""
     major, minor = (int(part) for part in [*re.findall(r"\d+", version), "0", "0"][:2])
@@ -95,9 +107,11 @@ def measure_all(
     passes: int = 3,
     effort: Effort = EFFORT,
     progress: Progress = silent,
+    core: bool = False,
 ) -> tuple[Result, ...]:
     """Time all builds against stock, in turns. Folders have a ``PIL`` in them.
 
+    ``core``: the rows of a training that no kernel serves, in place of the speed table's.
     A candidate that ends or fails on the way, or gives other bytes than stock, has a reason
     instead of a speed. Raises :class:`SimdinstallError` where stock itself does not run.
     """
@@ -110,9 +124,7 @@ def measure_all(
             builds += [Build(label=label, python=python, path=built[one]) for label, one in labels.items()]
             probes = [Probe(build, folder=Path(name)) for build in builds]
             try:
-                _pass(
-                    probes, labels, ratios, reasons, number, effort or Effort(rounds=6, budget=4.0), progress
-                )
+                _pass(probes, labels, ratios, reasons, number, effort, progress, core)
             finally:
                 for probe in probes:
                     probe.close(kindly=False)
@@ -136,6 +148,7 @@ def _pass(
     number: int,
     effort: Effort,
     progress: Progress,
+    core: bool,
 ) -> None:
     stock, *others = probes
     stock.start()
@@ -146,14 +159,21 @@ def _pass(
             alive.append(probe)
     alive = [probe for probe in alive if labels[probe.build.label] not in reasons]
     measure.pin((stock, *alive))
-    suite = measure.catalogue(stock, "speed")
+    name = training.SUITE if core else "speed"
+    suite = training.rows(stock) if core else measure.catalogue(stock, name)
     for row, operation in enumerate(suite):
         progress(f"measuring: {operation.title}", number * len(suite) + row, 0)
-        first = measure.prepare(stock, "speed", operation.name)
+        try:
+            first = measure.prepare(stock, name, operation.name)
+        except ProbeError:
+            if not core:
+                raise
+            continue  # an interpreter without NumPy, say
+        served = False
         seconds = {STOCK: first.seconds}
         for probe in tuple(alive):
             own = _unless_it_ends(
-                probe, labels, reasons, partial(measure.prepare, probe, "speed", operation.name)
+                probe, labels, reasons, partial(measure.prepare, probe, name, operation.name)
             )
             if own is not None and own.digest != first.digest:
                 reasons[labels[probe.build.label]] = f"{operation.title}: other pixels than stock's"
@@ -161,6 +181,9 @@ def _pass(
                 alive.remove(probe)
             else:
                 seconds[probe.build.label] = own.seconds
+                served |= core and bool(own.served)
+        if served:
+            continue
         samples = measure.time_interleaved((stock, *alive), effort, first=seconds, shift=number + row)
         for probe in alive:
             label = probe.build.label

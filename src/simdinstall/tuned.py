@@ -21,12 +21,16 @@ SCHEMA = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tuned:
-    """A compiler, or :data:`PREBUILT`, with flags of its own; ``why`` says how it was found."""
+    """A compiler, or :data:`PREBUILT`, with flags of its own; ``why`` says how it was found.
+
+    ``trained``: Pillow's core is compiled with the counts of a training.
+    """
 
     label: str
     compiler: str
     flags: tuple[str, ...]
     why: str
+    trained: bool = False
 
 
 def cpu_key(cpu: Cpu) -> str:
@@ -34,20 +38,23 @@ def cpu_key(cpu: Cpu) -> str:
     return digest([cpu.architecture, cpu.vendor, cpu.microarchitecture, sorted(cpu.to_json()["features"])])
 
 
-def read(store: Store, cpu: Cpu) -> Tuned | None:
-    """The choice for a CPU; None where nothing was tuned, or what was kept cannot be read."""
-    found = _all(store).get(cpu_key(cpu))
+def read(store: Store, cpu: Cpu, *, core: bool = False) -> Tuned | None:
+    """The choice for a CPU; None where nothing was tuned, or what was kept cannot be read.
+
+    ``core``: the one for Pillow's own core, of a rebuild, in place of the kernels'.
+    """
+    found = _all(store).get(_key(cpu, core))
     try:
         return Tuned(**{**found, "flags": tuple(found["flags"])}) if found else None
     except (KeyError, TypeError):
         return None
 
 
-def keep(store: Store, cpu: Cpu, choice: Tuned | None) -> None:
+def keep(store: Store, cpu: Cpu, choice: Tuned | None, *, core: bool = False) -> None:
     """Keep a choice for a CPU, or with None forget it. Raises StateError."""
-    choices = {key: value for key, value in _all(store).items() if key != cpu_key(cpu)}
+    choices = {key: value for key, value in _all(store).items() if key != _key(cpu, core)}
     if choice is not None:
-        choices[cpu_key(cpu)] = asdict(choice)
+        choices[_key(cpu, core)] = asdict(choice)
     path = _path(store)
     part = path.with_suffix(".part")
     try:
@@ -56,6 +63,10 @@ def keep(store: Store, cpu: Cpu, choice: Tuned | None) -> None:
         part.replace(path)
     except OSError as error:
         raise StateError(f"{path} cannot be written", why=str(error)) from error
+
+
+def _key(cpu: Cpu, core: bool) -> str:
+    return f"{cpu_key(cpu)}{'-core' if core else ''}"
 
 
 def _path(store: Store) -> Path:

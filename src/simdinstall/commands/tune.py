@@ -41,6 +41,10 @@ def _tune_options(group: Group) -> None:
     )
     group.value("--pillow", metavar="VERSION", help="the Pillow release (default: the newest)")
     group.flag("--quick", help="each compiler with its plain flags only, measured once")
+    group.flag(
+        "--rebuild",
+        help="tune Pillow's own core for later --rebuild: each compiler, gcc also with a training",
+    )
     group.flag("--reset", help="forget what was kept for this CPU, and stop")
     target_options(group)
     group.flag("--offline", help="use only what is in the cache")
@@ -52,20 +56,24 @@ def _tune(arguments: Namespace, output: Output) -> int:
     seen = cpu.detect(want_name=False)
     with scratch_folder() as scratch, open_services(offline=arguments.offline) as services:
         if arguments.reset:
-            before = tuned.read(services.store, seen)
-            tuned.keep(services.store, seen, None)
+            before = tuned.read(services.store, seen, core=arguments.rebuild)
+            tuned.keep(services.store, seen, None, core=arguments.rebuild)
             output.show(f"forgotten: {before.label}" if before else "nothing was kept for this CPU")
             output.give(report.document("tune", kept=None, results=[]))
             return 0
         march = cpu.resolve_march("auto", seen)
-        if not march.isas:
+        if not march.isas and not arguments.rebuild:
             raise CpuError("there is nothing to tune", why=f"no kernels exist for {seen.level}")
         named = repeated(arguments, "compilers") or list(_found())
-        tried = tune.candidates(
-            named,
-            prebuilt=not repeated(arguments, "compilers"),
-            quick=arguments.quick,
-            wide="avx512" in march.isas,
+        tried = (
+            tune.core_candidates(named)
+            if arguments.rebuild
+            else tune.candidates(
+                named,
+                prebuilt=not repeated(arguments, "compilers"),
+                quick=arguments.quick,
+                wide="avx512" in march.isas,
+            )
         )
         built: dict[Candidate, Path] = {}
         failed: dict[Candidate, str] = {}
@@ -78,9 +86,8 @@ def _tune(arguments: Namespace, output: Output) -> int:
                 prepared = pipeline.prepare(
                     _request(one, arguments), target, services=services, scratch=folder, installing=False
                 )
-                made = build.build(
-                    _best_only(prepared.plan), store=services.store, progress=services.progress
-                )
+                wanted = prepared.plan if arguments.rebuild else _best_only(prepared.plan)
+                made = build.build(wanted, store=services.store, progress=services.progress)
                 archive.extract(made.path, folder / "built")
             except SimdinstallError as error:
                 failed[one] = ": ".join(filter(None, (error.what, error.why.strip().split("\n")[-1])))
@@ -97,6 +104,8 @@ def _tune(arguments: Namespace, output: Output) -> int:
                 python=target.python,
                 passes=1 if arguments.quick else 3,
                 progress=services.progress,
+                core=arguments.rebuild,
+                effort=tune.CORE_EFFORT if arguments.rebuild else tune.EFFORT,
             )
         results = tuple(replace(one, warning=warnings.get(one.candidate, "")) for one in results)
         results += tuple(Result(candidate=one, why=why) for one, why in failed.items())
@@ -105,11 +114,15 @@ def _tune(arguments: Namespace, output: Output) -> int:
             label=best.candidate.label,
             compiler=best.candidate.compiler,
             flags=best.candidate.flags,
+            trained=best.candidate.trained,
             why=f"the fastest of {len(built)} that `simdinstall tune` measured on this CPU",
         )
-        tuned.keep(services.store, seen, choice)
-    output.show(_table(results, best))
-    output.show(f"kept for {seen.microarchitecture}: {choice.label}; `simdinstall tune --reset` forgets it")
+        tuned.keep(services.store, seen, choice, core=arguments.rebuild)
+    what, option = ("core", " --rebuild") if arguments.rebuild else ("kernels", "")
+    output.show(_table(results, best, what))
+    output.show(
+        f"kept for {seen.microarchitecture}: {choice.label}; `simdinstall tune{option} --reset` forgets it"
+    )
     output.give(
         report.document("tune", kept=_choice_json(choice), results=[_result_json(r) for r in results])
     )
@@ -131,7 +144,9 @@ def _request(candidate: Candidate, arguments: Namespace) -> Request:
         pillow=arguments.pillow,
         python=arguments.python,
         compiler="auto" if ready else candidate.compiler,
-        kernels="prebuilt" if ready else "source",
+        kernels="auto" if arguments.rebuild else "prebuilt" if ready else "source",
+        rebuild=arguments.rebuild,
+        trained=candidate.trained,
         tuning=candidate.flags,
         offline=arguments.offline,
     )
@@ -144,8 +159,8 @@ def _best_only(plan: Plan) -> Plan:
     return replace(plan, march=replace(plan.march, isas=(max(plan.march.isas, key=kernels.ISAS.index),)))
 
 
-def _table(results: tuple[Result, ...], best: Result) -> Table:
-    table = Table("kernels by", "times stock", "", box=None, padding=(0, 2), header_style="bold")
+def _table(results: tuple[Result, ...], best: Result, what: str) -> Table:
+    table = Table(f"{what} by", "times stock", "", box=None, padding=(0, 2), header_style="bold")
     for result in sorted(results, key=lambda one: -one.speed):
         speed = f"{result.speed:.2f}" if not result.why else "-"
         table.add_row(result.candidate.label, speed, result.why or result.warning or _mark(result, best))
@@ -157,13 +172,19 @@ def _mark(result: Result, best: Result) -> str:
 
 
 def _choice_json(choice: Tuned) -> dict[str, object]:
-    return {"label": choice.label, "compiler": choice.compiler, "flags": list(choice.flags)}
+    return {
+        "label": choice.label,
+        "compiler": choice.compiler,
+        "flags": list(choice.flags),
+        "trained": choice.trained,
+    }
 
 
 def _result_json(result: Result) -> dict[str, object]:
     return {
         "compiler": result.candidate.compiler,
         "flags": list(result.candidate.flags),
+        "trained": result.candidate.trained,
         "speed": result.speed or None,
         "operations": dict(result.rows),
         "warning": result.warning,
