@@ -191,7 +191,8 @@ perform_unsharp_mask(struct call *call) {
 
 static void
 choose_filter(struct call *call) {
-    int size = one_in(call, 2) ? 3 : 5, kind = below(call, 6), i;
+    int size = one_in(call, 2) ? 3 : 5, kind = below(call, 7), i;
+    int denominator = 64 + below(call, 64); /* a large one: filter_whole.c settles ties apart */
     float *kernel = call->floats;
 
     call->in = any_source(call, any_mode(call));
@@ -201,12 +202,14 @@ choose_filter(struct call *call) {
                     : kind == 1 ? (float)(below(call, 5) - 1) / (float)(1 + below(call, 13))
                     : kind == 2 ? (float)(fraction(call) * 2000 - 1000)
                     : kind == 3 ? (one_in(call, 3) ? 1.0f : 0.0f)
+                    : kind == 6 ? (float)below(call, 6) / (float)denominator
                                 : (float)(fraction(call) * 2 - 1);
         if (kind == 5 && one_in(call, 20)) {
             kernel[i] = extreme(call);
         }
     }
     kernel[25] = one_in(call, 3)    ? 0
+                 : kind == 6        ? (float)below(call, 20)
                  : one_in(call, 20) ? extreme(call)
                                     : (float)(fraction(call) * 300 - 100);
 }

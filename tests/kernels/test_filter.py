@@ -216,17 +216,21 @@ def test_every_quotient(simd: Simd, scale: int) -> None:
     check(simd, Case(mode="L", size=(4000, 3 * len(rows)), kernel=kernel, data=im))
 
 
-def test_many_ties(simd: Simd) -> None:
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_many_ties(simd: Simd, mode: str) -> None:
     """Sums that only rounding decides: some in each row, and from some row on all of them."""
     rng = random.Random(SEED)
-    for width, height in ((150, 40), (401, 30)):
-        for share in (0.01, 0.1, 1.0):
+    bands = 1 if mode == "L" else 4
+    kernels = ((0, 0, 0, 20, 50, 30, 0, 0, 0), (11,) * 4 + (50,) + (1,) * 4, (3,) * 12 + (50,) + (1,) * 12)
+    for width, height in ((600 // bands, 40), (1604 // bands + 1, 30)):
+        row = width * bands
+        for share in (0.002, 0.01, 0.1, 1.0):
             for top in (0, 11, height - 3):
-                few = bytes(rng.choice((0, 100, 200)) for _ in range(top * width))
-                many = bytes(1 if rng.random() < share else 0 for _ in range((height - top) * width))
-                for values in ((0, 0, 0, 20, 50, 30, 0, 0, 0), (11,) * 4 + (50,) + (1,) * 4):
-                    kernel = (3, 3), 100, 0, values
-                    check(simd, Case(mode="L", size=(width, height), kernel=kernel, data=few + many))
+                few = bytes(rng.choice((0, 100, 200)) for _ in range(top * row))
+                many = bytes(1 if rng.random() < share else 0 for _ in range((height - top) * row))
+                for values in kernels:
+                    kernel = (math.isqrt(len(values)),) * 2, 100, 0, values
+                    check(simd, Case(mode=mode, size=(width, height), kernel=kernel, data=few + many))
 
 
 @pytest.mark.parametrize("mode", ONE_OF_EACH)

@@ -47,7 +47,7 @@ pair_up(struct whole_kernel *whole, int size, const int8_t *n) {
         if (used % 2 == 0) { /* also the second one's, with factor 0, if there is no other */
             whole->taps[used / 2][1] = tap;
         }
-        whole->factors[used / 2] |= (uint16_t)((uint8_t)n[i] << used % 2 * 8);
+        whole->factors[used / 2] |= (uint32_t)(uint8_t)n[i] << used % 2 * 8;
         used++;
     }
     whole->pairs = (used + 1) / 2;
@@ -57,6 +57,7 @@ pair_up(struct whole_kernel *whole, int size, const int8_t *n) {
         if (a + b > 128 || a + b < -128) {
             return 0;
         }
+        whole->factors[i] *= 0x10001;
     }
     return 1;
 }
@@ -195,7 +196,7 @@ in_floats_of(
     return sum <= 0 ? 0 : sum >= 255 ? 255 : (uint8_t)sum;
 }
 
-static __attribute__((noinline)) uint8_t
+static uint8_t
 in_floats(Imaging im, const struct whole_kernel *whole, int y, ptrdiff_t at) {
     if (whole->size == 3) {
         return in_floats_of(im, whole, y, at, 3, im->pixelsize);
@@ -212,20 +213,134 @@ struct row {
     int y;
 };
 
-/* Returns the number of ties. */
-LANES_INLINE int
+/* ------------------------------------------------------------------ ties */
+
+/* Ties that are settled together: one in each lane. */
+#define TIES_TOGETHER VEC_PIXELS
+
+/* Ties of a row that are not settled yet: which bytes. */
+struct ties {
+    ptrdiff_t at[TIES_TOGETHER + 1];
+    int waiting;
+    int settled;
+};
+
+/*
+ * Five samples of each tie in one row of an image with 4-byte pixels, from two pixels to the
+ * left of it to two to the right. `row` is byte 0 of it. Nothing before the first of them is
+ * read, and nothing behind the last.
+ */
+LANES_INLINE void
+samples_of_ties(vec samples[5], const uint8_t *row, const struct ties *ties) {
+    const uint8_t *ties_at[TIES_TOGETHER];
+    vec last[4];
+    int i;
+
+    for (i = 0; i < TIES_TOGETHER; i++) {
+        ties_at[i] = row + ties->at[i] - 8;
+    }
+    for (i = 0; i < 4; i++) {
+        samples[i] = v_load_parts(ties_at + i, 4, 0);
+        last[i] = v_load_parts(ties_at + i, 4, 1);
+    }
+    v_transpose32(samples);
+    for (i = 0; i < 4; i++) {
+        samples[i] = v_and(samples[i], v_set32(255));
+    }
+    samples[4] = v_high64(v_high32(last[0], last[1]), v_high32(last[2], last[3]));
+    samples[4] = v_shr32(samples[4], 24);
+}
+
+/* What stock computes for the ties, by a kernel of 5x5 over 4-byte pixels. */
+LANES_INLINE vec
+ties_in_floats(const struct row *row, const struct ties *ties, const struct whole_kernel *whole) {
+    float offset = whole->offset;
+    vecf sum;
+    int i, j;
+
+    offset += 0.5; /* in double, as stock */
+    sum = f_set(offset);
+    for (i = 0; i < 5; i++) {
+        vec samples[5];
+        vecf in_row;
+
+        samples_of_ties(samples, (const uint8_t *)row->im->image[row->y + 2 - i], ties);
+        in_row = f_mul(f_from_int(samples[0]), f_set(whole->k[i * 5]));
+        for (j = 1; j < 5; j++) {
+            vecf product = f_mul(f_from_int(samples[j]), f_set(whole->k[i * 5 + j]));
+            in_row = f_add(in_row, product);
+        }
+        sum = f_add(sum, in_row);
+    }
+    return f_truncate(f_min(f_set(255), f_max(sum, f_set(0))));
+}
+
+/* The first `count` of those that wait. */
+static __attribute__((noinline)) void
+settle(const struct row *row, struct ties *ties, const struct whole_kernel *whole, int count) {
+    int i;
+
+    if (whole->size == 5 && row->im->pixelsize == 4) {
+        int32_t values[TIES_TOGETHER];
+
+        for (i = count; i < TIES_TOGETHER; i++) {
+            ties->at[i] = ties->at[0];
+        }
+        v_store(values, ties_in_floats(row, ties, whole));
+        for (i = 0; i < count; i++) {
+            row->out[ties->at[i]] = (char)values[i];
+        }
+    } else {
+        for (i = 0; i < count; i++) {
+            row->out[ties->at[i]] = (char)in_floats(row->im, whole, row->y, ties->at[i]);
+        }
+    }
+    ties->settled += count;
+    ties->waiting -= count;
+    if (ties->waiting > 0) {
+        ties->at[0] = ties->at[count];
+    }
+}
+
+/*
+ * A bit for each byte from `at` on that is a tie. Whether there is one cannot be foreseen, so
+ * two are taken down without asking; more are rare.
+ */
+LANES_INLINE void
+take_down(
+    const struct row *row, struct ties *ties, const struct whole_kernel *whole, ptrdiff_t at,
+    uint64_t bits
+) {
+    const uint64_t any = (uint64_t)1 << 63;
+    int i;
+
+    do {
+        for (i = 0; i < 2; i++, bits &= bits - 1) {
+            ties->at[ties->waiting] = at + __builtin_ctzll(bits | any);
+            ties->waiting += bits != 0;
+        }
+        if (ties->waiting >= TIES_TOGETHER) {
+            settle(row, ties, whole, TIES_TOGETHER);
+        }
+    } while (bits);
+}
+
+/* ------------------------------------------------------------------ all bytes */
+
+LANES_INLINE void
 filter_at(
     const struct row *row, ptrdiff_t at, const struct whole_kernel *whole,
-    const struct division *by
+    const struct division *by, struct ties *ties
 ) {
     vec sums[TOGETHER][2];
-    int i, j, found = 0;
+    uint64_t bits = 0;
+    int i, j;
 
     for (j = 0; j < TOGETHER; j++) {
         sums[j][0] = sums[j][1] = v_set16(whole->bias);
     }
     for (i = 0; i < whole->pairs; i++) {
-        const vec factors = v_set32(whole->factors[i] * 0x10001u);
+        const vec factors = v_set32(whole->factors[i]);
         for (j = 0; j < TOGETHER; j++) {
             vec a = v_load(row->taps[i][0] + at + j * VEC_BYTES);
             vec b = v_load(row->taps[i][1] + at + j * VEC_BYTES);
@@ -234,38 +349,50 @@ filter_at(
         }
     }
     for (j = 0; j < TOGETHER; j++) {
-        char *out = row->out + at + j * VEC_BYTES;
         vec tied[2];
         vec low = divide(sums[j][0], by, &tied[0]), high = divide(sums[j][1], by, &tied[1]);
-        v_store(out, v_and(v_pack16(low, high), by->used));
+        v_store(row->out + at + j * VEC_BYTES, v_and(v_pack16(low, high), by->used));
         if (by->ties) {
-            uint64_t bits = high_bits(v_and(LANES_OP(packs_epi16)(tied[0], tied[1]), by->used));
-            for (; bits; bits &= bits - 1, found++) {
-                int byte = __builtin_ctzll(bits);
-                out[byte] = (char)in_floats(row->im, whole, row->y, at + j * VEC_BYTES + byte);
+            vec both = v_and(LANES_OP(packs_epi16)(tied[0], tied[1]), by->used);
+            if (VEC_BYTES == 64) {
+                take_down(row, ties, whole, at + j * VEC_BYTES, high_bits(both));
+            } else {
+                bits |= high_bits(both) << j * VEC_BYTES % 64;
             }
         }
     }
-    return found;
+    if (by->ties && VEC_BYTES < 64) {
+        take_down(row, ties, whole, at, bits);
+    }
 }
 
-/* The last vectors end with the row and so may do some bytes a second time. */
+/*
+ * The last vectors end with the row and so may do some bytes a second time. Returns the number
+ * of ties.
+ */
 LANES_INLINE int
 filter_row(
     const struct row *row, ptrdiff_t begin, ptrdiff_t end, const struct whole_kernel *whole,
-    const struct division *division, int by_multiplier, int ties
+    const struct division *division, int by_multiplier, int has_ties
 ) {
     const ptrdiff_t step = TOGETHER * VEC_BYTES;
     struct division by = *division;
+    struct ties ties;
     ptrdiff_t at;
-    int found = 0;
 
     by.by_multiplier = by_multiplier;
-    by.ties = ties;
+    by.ties = has_ties;
+    ties.waiting = ties.settled = 0;
     for (at = begin; at < end; at += step) {
-        found += filter_at(row, at < end - step ? at : end - step, whole, &by);
+        /* the downmost row, the one that is new, is the first */
+        fetch_to_read(row->taps[0][0] + at, TOGETHER * VEC_BYTES);
+        fetch_to_write(row->out + at, TOGETHER * VEC_BYTES);
+        filter_at(row, at < end - step ? at : end - step, whole, &by, &ties);
     }
-    return found;
+    if (has_ties && ties.waiting > 0) {
+        settle(row, &ties, whole, ties.waiting);
+    }
+    return ties.settled;
 }
 
 /* More than this share of ties, and it is quicker to do all in floats. */

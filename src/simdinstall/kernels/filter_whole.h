@@ -41,7 +41,7 @@ struct tap {
 struct whole_kernel {
     int pairs;
     struct tap taps[WHOLE_PAIRS_MAX][2];
-    uint16_t factors[WHOLE_PAIRS_MAX]; /* two signed bytes, the first tap's below */
+    uint32_t factors[WHOLE_PAIRS_MAX]; /* two signed bytes, the first tap's below, twice */
     int16_t bias;                      /* offset * d + floor(d / 2) */
     uint16_t multiplier;               /* x / d = (x * multiplier >> 16) >> shift, or if it is */
     int shift;                         /* 0, x >> shift; for 0 <= x < 2**15 */
