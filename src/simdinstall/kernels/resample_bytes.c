@@ -454,6 +454,7 @@ vertical_line_of(
             return;
         }
         v_store(out, pixels);
+        fetch_to_write(out, VEC_BYTES);
         out += VEC_BYTES;
         rest -= VEC_BYTES;
         x += vectors * VEC_BYTES;
