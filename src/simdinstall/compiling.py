@@ -21,6 +21,10 @@ LINK_OPTIONS: tuple[str, ...] = (
     *("-z", "noexecstack", "-z", "relro", "-z", "now"),
 )
 
+#: For assemblers that know it (:meth:`Builder.takes`): no jump lies across 32 bytes or ends there.
+#: Intel's CPUs from Skylake to Cascade Lake do not keep such a one decoded (erratum SKX102),
+#: which makes a short loop up to a tenth slower or faster by where it happens to lie.
+NO_JUMP_ACROSS = "-Wa,-mbranches-within-32B-boundaries"
 
 #: A note as linkers write it for ``-z x86-64-v3``, for those that cannot. Its section
 #: has a name of its own, since lld drops what it does not know from .note.gnu.property.

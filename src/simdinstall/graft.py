@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from simdinstall import abi as abi_module
 from simdinstall import codec_abi
 from simdinstall.abi import Abi
-from simdinstall.compiling import Builder, in_parallel
+from simdinstall.compiling import NO_JUMP_ACROSS, Builder, in_parallel
 from simdinstall.cpu import March, compiler_flags
 from simdinstall.errors import BuildError
 from simdinstall.library import LIBC, LIBM
@@ -49,10 +49,8 @@ GCC_EFFORT = (
     "--param=vect-epilogues-nomask=0",
 )
 
-#: Intel's CPUs before Ice Lake do not keep decoded what a jump across 32 bytes is in, which
-#: makes a short loop up to a tenth slower or faster by where it happens to lie.
+#: With :data:`NO_JUMP_ACROSS`, short loops.
 _ALIGNED = ("-falign-loops=32",)
-_NO_JUMP_ACROSS = "-Wa,-mbranches-within-32B-boundaries"
 
 #: Vectors of 16 bytes, within which pixels of three and four bytes are shuffled anyway, take
 #: a tenth less time to compile; not for the units that are much faster with wider ones.
@@ -167,8 +165,8 @@ def compile_core(
     includes = [*(f"-I{folder}" for folder in folders), *(f"-I{folder}" for folder in materials.python)]
     _require_same_structs(materials, official, builder, [*flags, *includes], scratch)
     objects = {unit: f"{'_'.join(unit.with_suffix('').parts[1:])}.o" for unit in source.units}
-    if toolchain.kind == "gcc" and official.machine == "x86_64" and builder.takes(_NO_JUMP_ACROSS):
-        flags = (*flags, _NO_JUMP_ACROSS)
+    if toolchain.kind == "gcc" and official.machine == "x86_64" and builder.takes(NO_JUMP_ACROSS):
+        flags = (*flags, NO_JUMP_ACROSS)
     profiling = _profiling(materials.profile, counts, toolchain, builder, scratch)
     if materials.profile:
         flags = (*flags, *_TRAINED)
@@ -176,9 +174,9 @@ def compile_core(
     prefix = dict.fromkeys(source.units, "version.h")
     # What is counted in a header that was read before is not found again.
     ahead = toolchain.kind == "gcc" and not toolchain.cached and not profiling
-    if ahead and _begin_with_python(source):
+    if ahead and (beginning := _begin_with_python(source)):
         builder.precompile(_PYTHON_HEADER, "python.h", given)
-        prefix |= dict.fromkeys(_begin_with_python(source), "python.h")
+        prefix |= dict.fromkeys(beginning, "python.h")
     # The longest first, so that no core waits for one at the end.
     by_size = sorted(source.units, key=lambda unit: (-(source.root / unit).stat().st_size, str(unit)))
     total = len(by_size)

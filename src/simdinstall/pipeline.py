@@ -185,7 +185,7 @@ def prepare(
     if compiler is None and (ready is None or rebuilt is not None or zlib_sources is not None):
         compiler, found = _find_compiler(request, seen, target, services, tuned_core or tuned_here)
         tuned_here, tuned_core = (None, found) if rebuilt is not None else (found, None)
-    if rebuilt is not None and compiler is not None and (request.trained or tuned_core is not None):
+    if rebuilt is not None and compiler is not None:
         rebuilt, notes = _trained(
             rebuilt, official, request, tuned_core, extension_abi, march, compiler, target, services
         )

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -56,7 +57,7 @@ from simdinstall.cache.cells import Cell
 from simdinstall.cache.executors import Done, Executor, Worker, lost
 from simdinstall.cache.task import Failure, Outcome, Source, Task, find_python
 from simdinstall.cpu import March, detect
-from simdinstall.errors import BusyError, FetchError, SimdinstallError, UsageError
+from simdinstall.errors import BusyError, FetchError, UsageError
 from simdinstall.fetch import Download, Fetcher
 from simdinstall.plan import KernelSource
 
@@ -172,41 +173,25 @@ class Sources:
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
-        self._wheels: dict[tuple[str, str, str], Download | SimdinstallError] = {}
-        self._sdists: dict[tuple[str, str], Download | SimdinstallError] = {}
+        self._found: dict[tuple[str, ...], Download | FetchError] = {}
         self._simd: Download | None = None
         self._asked = False
 
     def pillow(self, cell: Cell) -> Download:
         """The official wheel. FetchError, the same for all cells that need it."""
-        key = cell.release, cell.python.abi, cell.platform
-        if key not in self._wheels:
+
+        def fetch() -> Download:
             tags = cells.tags(cell.python, cell.platform)
             python = f"{cell.python.version[0]}.{cell.python.version[1]}"
-            try:
-                self._wheels[key] = self._fetcher.wheel("pillow", cell.release, tags, python=python)
-            except FetchError as error:
-                self._wheels[key] = error
-        found = self._wheels[key]
-        if isinstance(found, SimdinstallError):
-            raise found
-        return found
+            return self._fetcher.wheel("pillow", cell.release, tags, python=python)
+
+        return self._once(("wheel", cell.release, cell.python.abi, cell.platform), fetch)
 
     def more(self, cell: Cell) -> tuple[Download, ...]:
         """The sdists of what else is compiled for a cell's kind. FetchError."""
         wanted = [("pillow", cell.release)] if cell.rebuilt else []
         wanted += [(zlib_ng.PROJECT, zlib_ng.RELEASE)] if cell.zlib_ng else []
-        for project, release in wanted:
-            if (project, release) not in self._sdists:
-                try:
-                    self._sdists[project, release] = self._fetcher.sdist(project, release)
-                except FetchError as error:
-                    self._sdists[project, release] = error
-        found = [self._sdists[name] for name in wanted]
-        for one in found:
-            if isinstance(one, SimdinstallError):
-                raise one
-        return tuple(one for one in found if isinstance(one, Download))
+        return tuple(self._once(("sdist", *name), partial(self._fetcher.sdist, *name)) for name in wanted)
 
     def pillow_simd(self, cell: Cell, march: March) -> Download | None:
         """Pillow-SIMD's sdist, where a kernel of it would be built in and it can be had."""
@@ -219,6 +204,17 @@ class Sources:
             with contextlib.suppress(FetchError):
                 self._simd = self._fetcher.sdist("pillow-simd", tree.newest_series())
         return self._simd
+
+    def _once(self, key: tuple[str, ...], fetch: Callable[[], Download]) -> Download:
+        if key not in self._found:
+            try:
+                self._found[key] = fetch()
+            except FetchError as error:
+                self._found[key] = error
+        found = self._found[key]
+        if isinstance(found, FetchError):
+            raise found
+        return found
 
 
 def build_matrix(
@@ -270,7 +266,7 @@ def _jobs(
     sources: Sources,
     wanted: Wanted,
 ) -> list[_Job]:
-    code = {row.cell.kind: code_digest(row.cell.kind) for row in rows}
+    code = {kind: code_digest(kind) for kind in {row.cell.kind for row in rows}}
     present = before.by_cell()
     pythons: dict[tuple[cells.Python, str], bool] = {}
     jobs = []
@@ -518,8 +514,8 @@ def describe_wheel(
     metadata = core_metadata(path)
     _, _, _, tags = parse_wheel_filename(outcome.filename)
     simd = told.get("pillow_simd") or {}
-    more = {"pillow_sdist": (told.get("core") or {}).get("sdist"), "zlib_ng": told.get("zlib_ng")}
-    more["zlib_ng"] = (more["zlib_ng"] or {}).get("sdist")
+    core, zlib = told.get("core") or {}, told.get("zlib_ng") or {}
+    more = {"pillow_sdist": core.get("sdist"), "zlib_ng": zlib.get("sdist")}
     compiler = told.get("compiler") or {}
     return Entry(
         cell=cell.key,

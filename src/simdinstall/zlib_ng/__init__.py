@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from simdinstall import archive
 from simdinstall.abi import Abi
-from simdinstall.compiling import Builder, in_parallel
+from simdinstall.compiling import NO_JUMP_ACROSS, Builder, in_parallel
 from simdinstall.errors import BuildError
 from simdinstall.fetch import Download
 from simdinstall.library import LIBC, LIBDL, STOCK_NAME
@@ -190,7 +190,7 @@ def compile_library(
     folder = root.relative_to(scratch).as_posix()
     builder = Builder(toolchain, scratch=scratch, log=log, run=run)
     known = [macro for _, macro in _X86.values() if macro]
-    common = (*_FLAGS, *_placing(builder, scratch))
+    common = (*_FLAGS, *((NO_JUMP_ACROSS,) if builder.takes(NO_JUMP_ACROSS) else ()))
     flags = [*common, *(f"-D{name}" for name in (*_DEFINES, *known)), f"-I{folder}"]
     sources = units()
 
@@ -240,20 +240,6 @@ def compile_library(
 def _isa(stem: str) -> str:
     """The longest of :data:`_X86` that a unit's name ends in."""
     return max((isa for isa in _X86 if stem.endswith(isa)), key=len)
-
-
-def _placing(builder: Builder, scratch: Path) -> tuple[str, ...]:
-    """The flag for assemblers that know it, by which no jump ends at a boundary of 32 bytes.
-
-    Intel's CPUs from Skylake to Cascade Lake are slow at those (erratum SKX102): 3 to 6 % of a save.
-    """
-    flag = "-Wa,-mbranches-within-32B-boundaries"
-    (scratch / "placing.c").write_text("", encoding="utf-8")
-    try:
-        builder.compile("placing.c", "placing.o", [flag])
-    except BuildError:
-        return ()
-    return (flag,)
 
 
 def _libc(official: Abi) -> tuple[str, ...]:
