@@ -237,9 +237,35 @@ def test_versions_that_the_wheel_bundles_are_stated(tmp_path: Path) -> None:
     (tmp_path / "jconfig.h").write_text("#define JPEG 1\n#define LIBJPEG_TURBO_VERSION 2.1.5\n")
     (tmp_path / "zlib.h").write_text("/* zlib */\n")
     for _ in range(2):
-        graft.state_versions(tmp_path, {"libjpeg_turbo": "3.1.4", "zlib_ng": "2.3.3"})
+        graft.state_versions(tmp_path, {"libjpeg_turbo": "3.1.4", "zlib_ng": "2.3.3"}, ())
     assert "VERSION 3.1.4\n" in (tmp_path / "jconfig.h").read_text()
     assert (tmp_path / "zlib.h").read_text().count('#define ZLIBNG_VERSION "2.3.3"') == 1
+
+
+@pytest.mark.parametrize(
+    ("needed", "generation"),
+    [("libjpeg-6dc8d115.so.62.4.0", 62), ("libjpeg.so.8", 80), ("libturbo.so.62", 70)],
+)
+def test_headers_are_set_to_the_generation_of_structs_that_the_wheel_has(
+    tmp_path: Path, needed: str, generation: int
+) -> None:
+    # As Fedora splits the file, and for the structs that Ubuntu chooses; here for others again.
+    (tmp_path / "jconfig.h").write_text('#include "jconfig-64.h"\n')
+    split = tmp_path / "jconfig-64.h"
+    split.write_text(
+        "/* #if JPEG_LIB_VERSION >= 60 */\n#define JPEG_LIB_VERSION  70\n#define LIBJPEG_TURBO_VERSION 2\n"
+        "#define LIBJPEG_TURBO_VERSION_NUMBER 2001005\n"
+    )
+    graft.state_versions(tmp_path, {"libjpeg_turbo": "3.1.4"}, ["libz.so.1", needed])
+    assert f"#define JPEG_LIB_VERSION {generation}\n" in split.read_text().replace("  ", " ")
+    assert "VERSION 3.1.4\n" in split.read_text()
+    assert "NUMBER 2001005\n" in split.read_text()
+    assert ">= 60 */" in split.read_text()
+    before = split.read_text().replace("3.1.4", "9")
+    split.write_text(before)
+    # IJG's own library has one generation for each of its headers.
+    graft.state_versions(tmp_path, {}, [needed])
+    assert split.read_text() == before
 
 
 def test_the_libraries_are_read_off_the_official_core(official: Path) -> None:

@@ -41,6 +41,15 @@ def test_headers_are_collected_from_the_multiarch_folder_too(tmp_path: Path) -> 
     assert names == {"jpeglib.h", "jmorecfg.h", "jerror.h", "jconfig.h", "openjpeg.h", "opj_config.h"}
 
 
+def test_headers_for_one_size_of_words_are_collected_with_those_that_include_them(tmp_path: Path) -> None:
+    put(tmp_path / "usr/include", "jpeglib.h", "jmorecfg.h", "jerror.h", "jconfig.h", "jconfig-64.h")
+    put(tmp_path / "usr/include", "tiff-64.h")
+    found = tmp_path / "found"
+    assert not headers.collect([CORE["jpeg"]], headers.search_folders(tmp_path, environ={}), found)
+    assert (found / "jconfig-64.h").is_file()
+    assert not (found / "tiff-64.h").exists()
+
+
 def test_headers_of_two_versions_are_not_mixed(tmp_path: Path) -> None:
     put(tmp_path / "usr/local/include", "zlib.h")
     put(tmp_path / "usr/include", "zlib.h", "zconf.h")

@@ -71,12 +71,22 @@ def test_an_unknown_build_is_refused(tmp_path: Path, text: str) -> None:
         source_build._build_requirements(sdist(tmp_path, text), TARGET, cast("Fetcher", Index()))
 
 
-def test_each_feature_is_required_or_forbidden() -> None:
-    settings = source_build._settings(system_libs.wanted(["avif"]))
+def test_each_feature_is_required_or_forbidden(tmp_path: Path) -> None:
+    (tmp_path / "usr/include").mkdir(parents=True)
+    (tmp_path / "usr/include/raqm.h").touch()
+    (tmp_path / "usr/lib").mkdir()
+    (tmp_path / "usr/lib/libraqm.so").touch()
+    settings = source_build._settings(system_libs.wanted(["avif"]), tmp_path)
     assert settings[::2] == ["--config-settings"] * (len(FEATURES) + 1)
+    assert "raqm=vendor" not in settings
     assert "avif=disable" in settings
     assert "imagequant=disable" in settings
     assert {"zlib=enable", "webp=enable"} < set(settings)
+
+
+def test_pillows_own_raqm_is_asked_for_where_the_system_has_none(tmp_path: Path) -> None:
+    assert {"raqm=enable", "raqm=vendor"} < set(source_build._settings(FEATURES, tmp_path))
+    assert "raqm=vendor" not in source_build._settings(system_libs.wanted(["raqm"]), tmp_path)
 
 
 def test_zig_is_refused(tmp_path: Path) -> None:

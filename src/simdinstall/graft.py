@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -65,6 +65,10 @@ _PYTHON_HEADER = """#include "version.h"
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 """
+
+#: libjpeg's file name says the generation of its structs, as ``JPEG_LIB_VERSION`` does.
+_JPEG_FILE = re.compile(r"libjpeg(?:-[0-9a-f]{8})?\.so\.(\d+)")
+_JPEG_GENERATIONS = {"62": "62", "7": "70", "8": "80"}
 
 #: The units whose debug information holds the structs of libjpeg, libtiff, openjpeg, zlib.
 _CODEC_UNITS = tuple(
@@ -305,21 +309,26 @@ def _require_fit(core: Path, official: Abi, scratch: Path) -> None:
         )
 
 
-def state_versions(headers: Path, versions: Mapping[str, str]) -> None:
+def state_versions(headers: Path, versions: Mapping[str, str], needed: Iterable[str]) -> None:
     """Let headers name the versions that the wheel bundles, as its features report them.
 
     ``versions``: ``libjpeg_turbo`` and ``zlib_ng``, where the official wheel has them. These
-    two are fixed when the core is compiled; all others are asked of the libraries.
+    two are fixed when the core is compiled; all others are asked of the libraries. ``needed``
+    are the libraries' file names: libjpeg-turbo's headers serve three generations of structs,
+    and distributions choose another one than the wheel (Ubuntu, openSUSE and Alpine the eighth).
     """
     turbo, zlib_ng = versions.get("libjpeg_turbo"), versions.get("zlib_ng")
-    jconfig, zlib = headers / "jconfig.h", headers / "zlib.h"
-    if turbo and jconfig.exists():
-        text = re.sub(
-            r"(?m)^#\s*define\s+LIBJPEG_TURBO_VERSION\s.*$",
-            f"#define LIBJPEG_TURBO_VERSION {turbo}",
-            jconfig.read_text(encoding="utf-8"),
-        )
-        jconfig.write_text(text, encoding="utf-8")
+    generation = next((match[1] for name in needed if (match := _JPEG_FILE.match(name))), None)
+    told = {"LIBJPEG_TURBO_VERSION": turbo, "JPEG_LIB_VERSION": _JPEG_GENERATIONS.get(generation or "")}
+    # One for each size of a word, where there are several, and one that chooses among them.
+    for jconfig in headers.glob("jconfig*.h"):
+        text = jconfig.read_text(encoding="utf-8")
+        if turbo and "LIBJPEG_TURBO_VERSION" in text:
+            for macro, value in told.items():
+                if value:
+                    text = re.sub(rf"(?m)^(\s*#\s*define\s+{macro}\s).*$", rf"\g<1>{value}", text)
+            jconfig.write_text(text, encoding="utf-8")
+    zlib = headers / "zlib.h"
     if zlib_ng and zlib.exists():
         text = zlib.read_text(encoding="utf-8")
         if "ZLIBNG_VERSION" not in text:

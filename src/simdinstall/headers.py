@@ -157,8 +157,19 @@ def _whole(library: Needed, folders: Sequence[Path]) -> dict[str, Path] | None:
             if path is not None:
                 found[name] = path
         if all(name in found for name in library.headers):
-            return found
+            return found | _by_word_size(found)
     return None
+
+
+def _by_word_size(found: Mapping[str, Path]) -> dict[str, Path]:
+    """What Fedora's ``jconfig.h`` and ``tiffconf.h`` include: ``jconfig-64.h`` beside them, and so on."""
+    beside: dict[str, Path] = {}
+    for name, path in found.items():
+        for bits in (32, 64):
+            twin = path.with_name(f"{path.stem}-{bits}.h")
+            if twin.is_file():
+                beside[str(Path(name).with_name(twin.name))] = twin
+    return beside
 
 
 def digest(folder: Path) -> str:

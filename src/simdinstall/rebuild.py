@@ -157,7 +157,7 @@ def prepare(
             python = (*python, root / "usr" / "include")
         if still or not python:
             raise headers.missing_error(packages, manager, why="the packages do not have them")
-    graft.state_versions(folder, said["versions"])
+    graft.state_versions(folder, said["versions"], abi.needed)
     return Rebuild(
         sdist=sdist,
         materials=Materials(

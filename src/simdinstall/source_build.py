@@ -114,12 +114,13 @@ def build(
     flags = (*FLAGS, *interposable, *level, *user_flags)
     mark = f" -Wl,-z,{march.level}" if march.level else ""
     needs = _build_requirements(sdist, target, fetcher)
+    settings = _settings(features)
     key = digest(
         {
             "sdist": sdist.sha256,
             "needs": [need.sha256 for need in needs],
             "python": [str(target.python.resolve()), *target.version],
-            "features": [feature.name for feature in features],
+            "features": settings,
             "headers": _header_digests(features),
             "flags": [*flags, mark],
             "compiler": [toolchain.identity, toolchain.kind],
@@ -137,7 +138,7 @@ def build(
             progress("compiling Pillow and its codecs' modules")
             _compile(
                 sdist,
-                settings=_settings(features),
+                settings=settings,
                 environ={
                     **toolchain.environment(scratch / "tmp"),
                     "CC": str(toolchain.path),
@@ -202,14 +203,17 @@ def _build_requirements(sdist: Download, target: Environment, fetcher: Fetcher) 
 def _header_digests(features: Sequence[Feature]) -> list[str]:
     """What the libraries' headers say: another version of a library makes another wheel."""
     folders = headers.search_folders(environ={})
-    found = (next((f / x.header for f in folders if (f / x.header).is_file()), None) for x in features)
+    named = [one.header for feature in features for one in (feature, *feature.carried)]
+    found = (next((f / name for f in folders if (f / name).is_file()), None) for name in named)
     return [file_digest(path) for path in found if path is not None]
 
 
-def _settings(features: Sequence[Feature]) -> list[str]:
+def _settings(features: Sequence[Feature], root: Path = Path("/")) -> list[str]:
     """Each feature required or forbidden; what stock does not have is not looked for."""
     chosen = {feature.name for feature in features}
+    own = system_libs.carried(features, root)
     said = [f"{x.name}={'enable' if x.name in chosen else 'disable'}" for x in FEATURES]
+    said += [f"{name}=vendor" for name in sorted(own)]
     return [part for line in (*said, "imagequant=disable") for part in ("--config-settings", line)]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +25,8 @@ class Feature:
 
     ``asked`` are the names by which ``PIL.features`` knows it, ``oldest`` is the lowest major
     version, written in ``header`` as ``macro``. ``needs`` names a feature that must be there.
+    ``carried`` is what Pillow's own copy of the library is compiled with, where the library is
+    missing. A package without a name is one that the distribution does not have.
     """
 
     name: str
@@ -36,11 +38,30 @@ class Feature:
     needs: str = ""
     macro: str = ""
     oldest: int = 0
+    carried: tuple[Feature, ...] = ()
 
 
 def _packages(apt: str, dnf: str, zypper: str, pacman: str, apk: str) -> Mapping[str, str]:
     return {"apt": apt, "dnf": dnf, "zypper": zypper, "pacman": pacman, "apk": apk}
 
+
+#: What Pillow's own Raqm is compiled with.
+_RAQM_NEEDS = (
+    Feature(
+        name="harfbuzz",
+        title="shapes of glyphs",
+        header="harfbuzz/hb.h",
+        library="harfbuzz",
+        packages=_packages("libharfbuzz-dev", "harfbuzz-devel", "harfbuzz-devel", "harfbuzz", "harfbuzz-dev"),
+    ),
+    Feature(
+        name="fribidi",
+        title="direction of writing",
+        header="fribidi/fribidi.h",
+        library="fribidi",
+        packages=_packages("libfribidi-dev", "fribidi-devel", "fribidi-devel", "fribidi", "fribidi-dev"),
+    ),
+)
 
 FEATURES: tuple[Feature, ...] = (
     Feature(
@@ -84,9 +105,11 @@ FEATURES: tuple[Feature, ...] = (
         title="layout of complex scripts",
         header="raqm.h",
         library="raqm",
-        packages=_packages("libraqm-dev", "libraqm-devel", "libraqm-devel", "libraqm", "libraqm-dev"),
+        # Alpine has it among packages that are tried out, and in no release.
+        packages=_packages("libraqm-dev", "libraqm-devel", "libraqm-devel", "libraqm", ""),
         asked=("raqm",),
         needs="freetype",
+        carried=_RAQM_NEEDS,
     ),
     Feature(
         name="lcms",
@@ -134,6 +157,12 @@ FEATURES: tuple[Feature, ...] = (
     ),
 )
 
+#: Red Hat's own repositories do not have all that Fedora has.
+_OUTSIDE_FEDORA = (
+    "libavif-devel and libraqm-devel come from EPEL, some others from CRB;"
+    " instead of libraqm-devel, harfbuzz-devel and fribidi-devel will do"
+)
+
 #: Pillow cannot be compiled without these.
 REQUIRED = frozenset({"zlib", "jpeg"})
 
@@ -142,17 +171,22 @@ Problem = Literal["header", "library", "old"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lacking:
-    """A feature that would be lost, and what of it is not there or too old."""
+    """A feature that would be lost, and what of it is not there or too old.
+
+    ``carried`` is what is missing for Pillow's own copy of the library.
+    """
 
     feature: Feature
     problem: Problem
     found: str = ""
+    carried: tuple[Lacking, ...] = ()
 
     def __str__(self) -> str:
         name = f"{self.feature.name} ({self.feature.title})"
         match self.problem:
             case "header":
-                return f"{name}: no {self.feature.header}"
+                missing = [self.feature.header, *(item.feature.header for item in self.carried)]
+                return f"{name}: no {', nor '.join(missing)}"
             case "library":
                 return f"{name}: {self.found} is there, and lib{self.feature.library}.so is not"
             case "old":
@@ -174,7 +208,20 @@ def wanted(without: Sequence[str]) -> tuple[Feature, ...]:
 
 
 def lacking(features: Iterable[Feature], root: Path = Path("/")) -> tuple[Lacking, ...]:
-    """The features whose header or library is not where compilers look, or is too old."""
+    """The features whose header or library is not where compilers look, or is too old.
+
+    Not those that Pillow's own copy of the library can give.
+    """
+    found = ((item, _absent(item.feature.carried, root)) for item in _absent(features, root))
+    return tuple(replace(item, carried=rest) for item, rest in found if rest or not item.feature.carried)
+
+
+def carried(features: Iterable[Feature], root: Path = Path("/")) -> frozenset[str]:
+    """The features that are compiled from Pillow's own copy, for want of the system's library."""
+    return frozenset(item.feature.name for item in _absent(features, root) if item.feature.carried)
+
+
+def _absent(features: Iterable[Feature], root: Path) -> tuple[Lacking, ...]:
     includes, libraries = search_folders(root, environ={}), _library_folders(root)
     found: list[Lacking] = []
     for feature in features:
@@ -203,7 +250,12 @@ def packages(missing: Iterable[Lacking], manager: str | None) -> tuple[str, ...]
     """The packages that mend it, as this manager calls them; none where a newer one is needed."""
     if manager is None:
         return ()
-    return tuple(item.feature.packages[manager] for item in missing if item.problem != "old")
+    named: list[str] = []
+    for item in missing:
+        if item.problem != "old":
+            own = item.feature.packages[manager]
+            named += [own] if own else [other.feature.packages[manager] for other in item.carried]
+    return tuple(named)
 
 
 def python_package(include: Iterable[Path], target: Environment, manager: str | None) -> tuple[str, ...]:
@@ -242,6 +294,8 @@ def require(
             f"--without {item.feature.name}" for item in missing if item.feature.name not in REQUIRED
         )
         said += [f"or do without: {options}"] if options else []
+    if manager_of(target.package_manager) == "dnf" and not target.distro.startswith("fedora"):
+        said += [f"outside of Fedora {_OUTSIDE_FEDORA}"] if command else []
     raise BuildError(
         "this system lacks what Pillow is compiled with",
         why="\n".join([*map(str, missing), *(f"Python.h: {name}" for name in more)]),
