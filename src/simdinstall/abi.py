@@ -32,13 +32,20 @@ if TYPE_CHECKING:
     from elftools.elf.sections import SymbolTableSection
 
 #: Counts up whenever :meth:`Abi.to_json` means something else.
-FORMAT = 3
+FORMAT = 4
 
 #: The structs and enums that kernels see; each may hold those after it.
 IMAGE = "ImagingMemoryInstance"
 STRUCTS = (
     *(IMAGE, "ImagingPaletteInstance", "ImagingMemoryArena", "ImagingMemoryBlock"),
-    *("ImagingCodecStateInstance", "ZIPSTATE", "z_stream_s"),
+    *("ImagingCodecStateInstance", "ZIPSTATE", "z_stream_s", "JPEGSTATE", "jpeg_decompress_struct"),
+)
+#: Of these, other libraries' for the greater part, no more fields than are asked for.
+PARTS = MappingProxyType(
+    {
+        "JPEGSTATE": frozenset({"cinfo"}),
+        "jpeg_decompress_struct": frozenset({"output_width", "output_components"}),
+    }
 )
 #: Those of them whose typedef of the same name is a pointer.
 HANDLES = frozenset({"ImagingMemoryArena"})
@@ -533,6 +540,7 @@ def _learn_struct(
 ) -> None:
     if name in structs or "DW_AT_declaration" in die.attributes:
         return
+    wanted = PARTS.get(name)
     structs[name] = tuple(
         Field(
             name_of(member),
@@ -541,7 +549,9 @@ def _learn_struct(
             names.type(target_of(member)),
         )
         for member in die.iter_children()
-        if member.tag == "DW_TAG_member" and "DW_AT_bit_size" not in member.attributes
+        if member.tag == "DW_TAG_member"
+        and "DW_AT_bit_size" not in member.attributes
+        and (wanted is None or name_of(member) in wanted)
     )
     sizes[name] = die.attributes["DW_AT_byte_size"].value
 
