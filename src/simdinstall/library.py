@@ -44,13 +44,14 @@ def _names(text: str) -> frozenset[str]:
 
 #: Functions of ISO C 90 and of POSIX that every libc has had since before glibc 2.17,
 #: under the version that the dynamic linker takes for a reference without one. bcmp and
-#: a few others are what compilers make of memcmp and the like.
+#: a few others are what compilers make of memcmp and the like. __tls_get_addr, which finds a
+#: thread's variables, is the dynamic linker's own.
 LIBC = _names(
     """
     abort aligned_alloc bcmp bsearch calloc free getenv madvise malloc memchr memcmp memcpy memmove memset
     mmap munmap posix_memalign pthread_mutex_lock pthread_mutex_unlock pthread_once pthread_self qsort
     realloc sched_yield stpcpy strcasecmp strchr strcmp strcpy strlen strncasecmp strncmp strncpy strstr
-    sysconf __errno_location __register_atfork pthread_atfork
+    sysconf __errno_location __register_atfork __tls_get_addr pthread_atfork
     """
 )
 LIBM = _names(
