@@ -678,6 +678,12 @@ def _pipelines() -> Iterator[Operation]:
     yield _row(group, "watermark a 4 MP JPEG", LARGE, pipeline(large, watermark), assets=(large,))
     yield _row(group, "soft glow on a 4 MP JPEG", LARGE, pipeline(large, glow), assets=(large,))
 
+    def array(inputs: Inputs) -> Call:
+        data, numpy = inputs.file(large), inputs.module("numpy")
+        return lambda: numpy.asarray(_loaded(data).convert("RGB"))
+
+    yield _row(group, "4 MP JPEG to NumPy", LARGE, array, assets=(large,))
+
     def scan(image: Any) -> Call:
         def call() -> Any:
             page = pil.ImageOps.autocontrast(image.filter(pil.ImageFilter.MedianFilter(3)), cutoff=1)

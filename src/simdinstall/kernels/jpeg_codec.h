@@ -10,25 +10,9 @@
 #ifndef SIMDINSTALL_JPEG_CODEC_H
 #define SIMDINSTALL_JPEG_CODEC_H
 
+#include "codec.h"
 #include "dispatch.h"
 #include "pillow.h"
-
-/* Turns pixels of an image into those of a file, or back. */
-typedef void
-jpeg_shuffler(uint8_t *out, const uint8_t *in, int pixels);
-
-static inline jpeg_shuffler *
-jpeg_shuffler_of(ImagingCodecState state) {
-    jpeg_shuffler *shuffle;
-
-    memcpy(&shuffle, &state->shuffle, sizeof(shuffle));
-    return shuffle;
-}
-
-static inline void
-jpeg_set_shuffler(ImagingCodecState state, jpeg_shuffler *shuffle) {
-    memcpy(&state->shuffle, &shuffle, sizeof(shuffle));
-}
 
 /*
  * Whether pixels have the same bytes in the image and in the file. Shufflers do the same to all
@@ -45,7 +29,7 @@ jpeg_copies(Imaging im, ImagingCodecState state) {
     for (i = 0; i < 16; i++) {
         in[i] = (uint8_t)(i * 11 + 5);
     }
-    jpeg_shuffler_of(state)(out, in, 16 / im->pixelsize);
+    codec_shuffler(state)(out, in, 16 / im->pixelsize);
     return memcmp(in, out, 16) == 0;
 }
 

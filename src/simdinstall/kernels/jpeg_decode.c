@@ -24,7 +24,7 @@
 struct decoding {
     Imaging im;
     ImagingCodecState state;
-    jpeg_shuffler *shuffle;
+    ImagingShuffler shuffle;
     uint8_t *line;
 };
 static __thread struct decoding decoding;
@@ -55,7 +55,7 @@ send_next_to_its_row(uint8_t *out, const uint8_t *in, int pixels) {
 
 int
 SIMD_NAME(jpeg_decode)(Imaging im, ImagingCodecState state, uint8_t *buf, long bytes) {
-    struct decoding call = {im, state, jpeg_shuffler_of(state), NULL};
+    struct decoding call = {im, state, codec_shuffler(state), NULL};
     uint8_t *own = state->buffer, *memory;
     int result;
 
@@ -67,12 +67,12 @@ SIMD_NAME(jpeg_decode)(Imaging im, ImagingCodecState state, uint8_t *buf, long b
     call.line = memory + (64 - (uintptr_t)memory % 64) % 64 + BESIDE;
     if ((ptrdiff_t)im->linesize * im->ysize >= STRAIGHT_FROM && jpeg_copies(im, state)) {
         decoding = call;
-        jpeg_set_shuffler(state, send_next_to_its_row);
+        codec_set_shuffler(state, send_next_to_its_row);
     }
     state->buffer = call.line;
     result = jpeg_decode_lines(im, state, buf, bytes);
     state->buffer = own;
-    jpeg_set_shuffler(state, call.shuffle);
+    codec_set_shuffler(state, call.shuffle);
     free(memory);
     return result;
 }

@@ -14,14 +14,14 @@ take_from_its_row(uint8_t *out, const uint8_t *in, int pixels) {
 
 int
 SIMD_NAME(jpeg_encode)(Imaging im, ImagingCodecState state, uint8_t *buf, int bytes) {
-    jpeg_shuffler *shuffle = jpeg_shuffler_of(state);
+    ImagingShuffler shuffle = codec_shuffler(state);
     uint8_t *own = state->buffer;
     int result;
 
     encoding = state;
-    jpeg_set_shuffler(state, take_from_its_row);
+    codec_set_shuffler(state, take_from_its_row);
     result = jpeg_encode_lines(im, state, buf, bytes);
-    jpeg_set_shuffler(state, shuffle);
+    codec_set_shuffler(state, shuffle);
     state->buffer = own;
     return result;
 }

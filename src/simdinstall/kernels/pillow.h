@@ -20,6 +20,10 @@
 typedef struct ImagingMemoryInstance *Imaging;
 typedef struct ImagingPaletteInstance *ImagingPalette;
 typedef void *ImagingSectionCookie;
+/* Turns a line of pixels of an image into one of a file, or back. */
+typedef void (*ImagingShuffler)(uint8_t *out, const uint8_t *in, int pixels);
+/* An enum. Kernels hand its values on and need not know them. */
+typedef unsigned int RawModeID;
 
 #include "pillow_abi.h"
 
@@ -52,6 +56,16 @@ extern void
 ImagingCopyPalette(Imaging destination, Imaging source);
 extern Imaging
 ImagingGaussianBlur(Imaging imOut, Imaging imIn, float xradius, float yradius, int passes);
+
+/* Shufflers: lines of 4-byte pixels to and from bytes in threes, in order or reversed. */
+extern void
+ImagingPackRGB(uint8_t *out, const uint8_t *in, int pixels);
+extern void
+ImagingPackBGR(uint8_t *out, const uint8_t *in, int pixels);
+extern void
+ImagingUnpackRGB(uint8_t *out, const uint8_t *in, int pixels);
+extern void
+ImagingUnpackBGR(uint8_t *out, const uint8_t *in, int pixels);
 
 /* Give the interpreter's lock away for a while, and take it back. */
 extern void

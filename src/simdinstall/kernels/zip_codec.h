@@ -14,6 +14,7 @@
 #ifndef SIMDINSTALL_ZIP_CODEC_H
 #define SIMDINSTALL_ZIP_CODEC_H
 
+#include "codec.h"
 #include "dispatch.h"
 #include "pillow.h"
 
@@ -41,18 +42,6 @@ deflateEnd(z_stream_s *stream);
 #define IMAGING_CODEC_UNKNOWN (-3)
 #define IMAGING_CODEC_CONFIG (-8)
 #define IMAGING_CODEC_MEMORY (-9)
-
-/* Turns pixels of an image into those of a file, or back. */
-typedef void
-zip_shuffler(uint8_t *out, const uint8_t *in, int pixels);
-
-static inline zip_shuffler *
-zip_shuffler_of(ImagingCodecState state) {
-    zip_shuffler *shuffle;
-
-    memcpy(&shuffle, &state->shuffle, sizeof(shuffle));
-    return shuffle;
-}
 
 /* Bytes of a pixel, for filters; 1 where a byte holds several pixels. */
 static inline int

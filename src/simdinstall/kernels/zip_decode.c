@@ -45,7 +45,7 @@ stop(ImagingCodecState state, int errcode) {
 /* The pixels of one row of a pass, to every so manieth column. */
 static void
 scatter(Imaging im, ImagingCodecState state, const ZIPSTATE *context, int bytes) {
-    zip_shuffler *shuffle = zip_shuffler_of(state);
+    ImagingShuffler shuffle = codec_shuffler(state);
     const uint8_t *in = state->buffer + context->prefix;
     int step = passes[context->pass].columns_apart * im->pixelsize, i;
     uint8_t *out =
@@ -86,7 +86,7 @@ next_row(ImagingCodecState state, ZIPSTATE *context, int bytes) {
 /* A whole row, to its place in the image. */
 static void
 put_row(Imaging im, ImagingCodecState state, const uint8_t *pixels) {
-    zip_shuffler_of(state)(
+    codec_shuffler(state)(
         (uint8_t *)im->image[state->y + state->yoff] + state->xoff * im->pixelsize, pixels,
         state->xsize
     );

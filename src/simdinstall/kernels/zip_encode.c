@@ -36,7 +36,7 @@ int
 SIMD_NAME(zip_encode)(Imaging im, ImagingCodecState state, uint8_t *buf, int bytes) {
     ZIPSTATE *context = state->context;
     z_stream_s *z = &context->z_stream;
-    zip_shuffler *shuffle = zip_shuffler_of(state);
+    ImagingShuffler shuffle = codec_shuffler(state);
     ImagingSectionCookie cookie;
     int error = 0, written;
 
