@@ -120,6 +120,25 @@ def test_the_core_has_the_official_ones_shape_and_the_mark_of_its_level(
     assert "-funroll-loops" in (tmp_path / "log").read_text()
 
 
+def test_units_that_gain_nothing_by_a_flag_do_without_it(
+    tmp_path: Path, official: Path, gcc: Toolchain
+) -> None:
+    odd = {f"libImaging/{name}.c": f"int {name};\n" for name in ("Unpack", "Jpeg2KEncode")}
+    root = sources(tmp_path / "source", units=UNITS | odd)
+    (root / "setup.py").write_text(SETUP.replace('"ZipDecode"', '"ZipDecode", "Unpack", "Jpeg2KEncode"'))
+    # A flag of the user's is his for every unit.
+    compile_here(tmp_path, official, gcc, root, (graft._UNSWITCHED,))
+    told = {
+        Path(words[words.index("-c") + 1]).stem: words
+        for line in (tmp_path / "log").read_text().splitlines()
+        if "-c" in (words := line.split())
+    }
+    flags = (graft._UNSWITCHED, graft._NARROW)
+    assert [told["Storage"].count(flag) for flag in flags] == [1, 1]
+    assert [told["Jpeg2KEncode"].count(flag) for flag in flags] == [1, 1]
+    assert [told["Unpack"].count(flag) for flag in flags] == [1, 0]
+
+
 def test_python_h_is_read_once_unless_ccache_would_pass_over_what_uses_it(
     tmp_path: Path, official: Path, gcc: Toolchain
 ) -> None:

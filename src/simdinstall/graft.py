@@ -44,8 +44,9 @@ CORE_FLAGS: tuple[str, ...] = (
 #: faster. What is gained by it is in the main loops of its vectors, not in a second vector
 #: loop for each loop's rest; and in Draw.c, by conditions taken out of loops.
 EFFORT = ("-O3",)
+_UNSWITCHED = "-funswitch-loops"
 GCC_EFFORT = (
-    *("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-funswitch-loops"),
+    *("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", _UNSWITCHED),
     "--param=vect-epilogues-nomask=0",
 )
 
@@ -56,6 +57,9 @@ _ALIGNED = ("-falign-loops=32",)
 #: a tenth less time to compile; not for the units that are much faster with wider ones.
 _NARROW = "-mprefer-vector-width=128"
 _WIDE_UNITS = ("Unpack",)
+
+#: Units in which conditions taken out of loops cost up to half of the time and gain nothing.
+_UNITS_AS_WRITTEN = ("BcnDecode", "BcnEncode", "Jpeg2KDecode", "Jpeg2KEncode")
 
 #: Besides the folder of counts, which is not told of: units without counts are compiled as ever.
 _TRAINED = ("-fprofile-use", "-fprofile-partial-training", "-Wno-missing-profile")
@@ -174,20 +178,21 @@ def compile_core(
     profiling = _profiling(materials.profile, counts, toolchain, builder, scratch)
     if materials.profile:
         flags = (*flags, *_TRAINED)
-    given = [*flags, *materials.user_flags, *includes, *profiling]
+    after = [*materials.user_flags, *includes, *profiling]
     prefix = dict.fromkeys(source.units, "version.h")
     # What is counted in a header that was read before is not found again.
     ahead = toolchain.kind == "gcc" and not toolchain.cached and not profiling
     if ahead and (beginning := _begin_with_python(source)):
-        builder.precompile(_PYTHON_HEADER, "python.h", given)
+        builder.precompile(_PYTHON_HEADER, "python.h", [*flags, *after])
         prefix |= dict.fromkeys(beginning, "python.h")
     # The longest first, so that no core waits for one at the end.
     by_size = sorted(source.units, key=lambda unit: (-(source.root / unit).stat().st_size, str(unit)))
     total = len(by_size)
 
     def compile_unit(unit: PurePosixPath) -> str:
-        own = [flag for flag in given if flag != _NARROW] if unit.stem in _WIDE_UNITS else given
-        return builder.compile(str(unit), objects[unit], ["-include", prefix[unit], *own])
+        dropped = {_NARROW: _WIDE_UNITS, _UNSWITCHED: _UNITS_AS_WRITTEN}
+        own = [flag for flag in flags if unit.stem not in dropped.get(flag, ())]
+        return builder.compile(str(unit), objects[unit], ["-include", prefix[unit], *own, *after])
 
     try:
         in_parallel(
