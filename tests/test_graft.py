@@ -261,6 +261,15 @@ def test_versions_that_the_wheel_bundles_are_stated(tmp_path: Path) -> None:
     assert (tmp_path / "zlib.h").read_text().count('#define ZLIBNG_VERSION "2.3.3"') == 1
 
 
+def test_a_zlib_ng_of_the_systems_says_the_version_of_the_wheels(tmp_path: Path) -> None:
+    header = tmp_path / "zlib.h"
+    header.write_text('#define ZLIBNG_VERSION "2.2.4"\n#define ZLIBNG_VERSION_X 1\n')
+    graft.state_versions(tmp_path, {"zlib_ng": "2.3.3"}, ())
+    assert header.read_text() == '#define ZLIBNG_VERSION "2.3.3"\n#define ZLIBNG_VERSION_X 1\n'
+    graft.state_versions(tmp_path, {"zlib_ng": ""}, ())
+    assert "define ZLIBNG_VERSION " not in header.read_text()
+
+
 @pytest.mark.parametrize(
     ("needed", "generation"),
     [("libjpeg-6dc8d115.so.62.4.0", 62), ("libjpeg.so.8", 80), ("libturbo.so.62", 70)],

@@ -334,7 +334,9 @@ def state_versions(headers: Path, versions: Mapping[str, str], needed: Iterable[
                     text = re.sub(rf"(?m)^(\s*#\s*define\s+{macro}\s).*$", rf"\g<1>{value}", text)
             jconfig.write_text(text, encoding="utf-8")
     zlib = headers / "zlib.h"
-    if zlib_ng and zlib.exists():
+    if zlib.exists():
         text = zlib.read_text(encoding="utf-8")
-        if "ZLIBNG_VERSION" not in text:
-            zlib.write_text(f'{text}\n#define ZLIBNG_VERSION "{zlib_ng}"\n', encoding="utf-8")
+        claim = f'#define ZLIBNG_VERSION "{zlib_ng}"' if zlib_ng else "#undef ZLIBNG_VERSION"
+        # zlib-ng's own header, in zlib's place, has a version already.
+        text, had = re.subn(r"(?m)^#\s*(?:define|undef)\s+ZLIBNG_VERSION\b.*$", claim, text)
+        zlib.write_text(text if had or not zlib_ng else f"{text}\n{claim}\n", encoding="utf-8")

@@ -67,6 +67,8 @@ CORE: Mapping[str, Needed] = {
             library="z",
             feature="PNG and other deflated formats",
             headers=("zlib.h", "zconf.h"),
+            # zlib-ng's, which Fedora has in zlib's place.
+            optional=("zlib_name_mangling.h",),
             packages=_packages("zlib1g-dev", "zlib-devel", "zlib-devel", "zlib", "zlib-dev"),
         ),
         Needed(
