@@ -7,6 +7,7 @@ Python and Pillow are not, so what is looked at is every access of the kernels.
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import random
 import shutil
@@ -54,7 +55,20 @@ def operations() -> dict[str, Callable[[Any], Any]]:
     done |= {f"to {mode}": lambda im, m=mode: im.convert(m) for mode in ("RGBa", "CMYK", "LA", "L", "I")}
     done |= {f"to {mode}": lambda im, m=mode: im.convert("RGB").convert(m) for mode in ("HSV", "YCbCr", "1")}
     done |= {str(way): lambda im, w=way: im.transpose(w) for way in Image.Transpose}
+    done |= {kind: lambda im, k=kind: reopened(im.convert("RGB"), k) for kind in ("JPEG", "PNG", "TIFF")}
+    # Large enough for its lines to go straight into rows.
+    done["large JPEG"] = lambda im: reopened(im.convert("RGB").resize((2100, 1001), 0), "JPEG").reduce(20)
     return done
+
+
+def reopened(im: Any, kind: str) -> Any:
+    """An image as it comes out of a file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    im.save(file, kind)
+    file.seek(0)
+    return Image.open(file).copy()
 
 
 def test_sixteen_threads(simd: Simd) -> None:
