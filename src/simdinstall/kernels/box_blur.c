@@ -21,7 +21,8 @@
  *                         + (right(x-1) - left(x)) * (ww - fw)
  *
  * That is the same number modulo 2**32, for every radius and length, and its factors
- * are differences of two pixels, small enough for 16-bit multiplications.
+ * are differences of two pixels, small enough for 16-bit multiplications. Radii below 64 take
+ * the sum after all, which then fits 16 bits itself, and radii below 1 neither.
  *
  * Layout. Pixels are widened to 16 bits, and a lane of a vector is a line of its own:
  * along x, a few rows of the image, transposed; along y, a stripe of columns. All
@@ -40,8 +41,8 @@
 /* Passes that advance together. */
 #define PASSES_MAX 4
 
-/* Bytes of a row that make a stripe: a few cache lines. */
-#define STRIPE 512
+/* Bytes of a row that make a stripe, if the cache has room for its rings: some cache lines. */
+#define STRIPE 1024
 #define BUNDLES_MAX (STRIPE / VEC_BYTES)
 
 /* What the rings of a stripe may take of the second-level cache. */
@@ -204,13 +205,24 @@ advance_passes(struct pipeline *p) {
 
 /* ------------------------------------------------------------------ along x */
 
+/* Asks for the next cache line of a row of which what begins at byte `at` is at work. */
+LANES_INLINE void
+fetch_next(const uint8_t *row, ptrdiff_t at, ptrdiff_t end) {
+    if (at % 64 == 0 && at + 64 < end) {
+        _mm_prefetch((const char *)row + at + 64, _MM_HINT_T0);
+    }
+}
+
 /* One bundle of rows; whether its unused bytes were as expected. */
 LANES_INLINE int
-blur_few_rows(char *const *out, char *const *in, struct pipeline *p, int fourth, int layout) {
+blur_few_rows(
+    uint8_t *const *out, const uint8_t *const *in, struct pipeline *p, int fourth, int layout
+) {
     const int pixelsize = PIXEL_BYTES(layout);
     const ptrdiff_t length = p->course.length;
     struct unused unused = {v_set8(fourth), v_zero()};
     ptrdiff_t from, to, read;
+    int i;
 
     start_group(p, 1);
     for (from = 0; from < length; from = p->done[p->passes]) {
@@ -221,6 +233,10 @@ blur_few_rows(char *const *out, char *const *in, struct pipeline *p, int fourth,
                 ring_at(p, 0, read), in, read * pixelsize, to * pixelsize, &unused, layout
             );
             p->done[0] = to;
+        }
+        for (i = 0; i < BUNDLE_ROWS(layout); i++) {
+            fetch_next(in[i], read * pixelsize, length * pixelsize);
+            fetch_next(out[i], from * pixelsize, length * pixelsize);
         }
         advance_passes(p);
         to = p->done[p->passes];
@@ -234,7 +250,8 @@ blur_few_rows(char *const *out, char *const *in, struct pipeline *p, int fourth,
 /* Three-band pixels whose fourth bytes turn out to differ become four-band ones. */
 static void
 blur_rows(Imaging imOut, Imaging imIn, struct pipeline *p, int fourth) {
-    char *in[VEC_BYTES], *out[VEC_BYTES];
+    const uint8_t *in[VEC_BYTES];
+    uint8_t *out[VEC_BYTES];
     int y, i, done;
 
     for (y = 0; y < imIn->ysize; y += done) {
@@ -242,8 +259,8 @@ blur_rows(Imaging imOut, Imaging imIn, struct pipeline *p, int fourth) {
            written to it several times is the same each time. */
         for (i = 0; i < BUNDLE_ROWS(p->layout); i++) {
             int row = clamp((int64_t)y + i, imIn->ysize);
-            in[i] = imIn->image[row];
-            out[i] = imOut->image[row];
+            in[i] = (const uint8_t *)imIn->image[row];
+            out[i] = (uint8_t *)imOut->image[row];
         }
         done = BUNDLE_ROWS(p->layout);
         if (p->layout == BYTES) {

@@ -94,42 +94,6 @@ as_expected(const struct unused *unused, int layout) {
  * 16 bytes, so 4 or 16 pixels, of as many rows, in each 128-bit part of the vectors.
  */
 
-/* 16 bytes of each of the rows 0, step, 2 * step ... become one vector. */
-LANES_INLINE vec
-load_parts(char *const *rows, int step, ptrdiff_t at) {
-#define PART(i) _mm_loadu_si128((const __m128i *)(rows[(i) * step] + at))
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
-    __m512i a = _mm512_castsi128_si512(PART(0));
-    a = _mm512_inserti32x4(a, PART(1), 1);
-    a = _mm512_inserti32x4(a, PART(2), 2);
-    return _mm512_inserti32x4(a, PART(3), 3);
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(PART(0)), PART(1), 1);
-#else
-    (void)step;
-    return PART(0);
-#endif
-#undef PART
-}
-
-LANES_INLINE void
-store_parts(char *const *rows, int step, ptrdiff_t at, vec a) {
-#define PART(i) ((__m128i *)(rows[(i) * step] + at))
-#if SIMD_LEVEL == SIMD_LEVEL_AVX512
-    _mm_storeu_si128(PART(0), _mm512_castsi512_si128(a));
-    _mm_storeu_si128(PART(1), _mm512_extracti32x4_epi32(a, 1));
-    _mm_storeu_si128(PART(2), _mm512_extracti32x4_epi32(a, 2));
-    _mm_storeu_si128(PART(3), _mm512_extracti32x4_epi32(a, 3));
-#elif SIMD_LEVEL == SIMD_LEVEL_AVX2
-    _mm_storeu_si128(PART(0), _mm256_castsi256_si128(a));
-    _mm_storeu_si128(PART(1), _mm256_extracti128_si256(a, 1));
-#else
-    (void)step;
-    _mm_storeu_si128(PART(0), a);
-#endif
-#undef PART
-}
-
 /*
  * Transpose a square of pixels in each 128-bit part: 4x4 of 4 bytes, 16x16 of 1 byte.
  * Interleaving the first half of the vectors with the second one moves one bit of each
@@ -155,7 +119,7 @@ transpose(vec *square, int pixelsize) {
 
 LANES_INLINE void
 load_square(
-    vec *words, char *const *rows, ptrdiff_t at, struct unused *unused, int layout
+    vec *words, const uint8_t *const *rows, ptrdiff_t at, struct unused *unused, int layout
 ) {
     const int pixelsize = PIXEL_BYTES(layout), side = 16 / pixelsize;
     vec squares[BUNDLE_MAX][16];
@@ -163,7 +127,7 @@ load_square(
 
     for (k = 0; k < BUNDLE_VECTORS(layout); k++) {
         for (i = 0; i < side; i++) {
-            squares[k][i] = load_parts(rows + k * VEC_BYTES / pixelsize + i, side, at);
+            squares[k][i] = v_load_parts(rows + k * VEC_BYTES / pixelsize + i, side, at);
         }
         transpose(squares[k], pixelsize);
     }
@@ -178,7 +142,7 @@ load_square(
 }
 
 LANES_INLINE void
-store_square(char *const *rows, ptrdiff_t at, const vec *words, vec unused, int layout) {
+store_square(uint8_t *const *rows, ptrdiff_t at, const vec *words, vec unused, int layout) {
     const int pixelsize = PIXEL_BYTES(layout), side = 16 / pixelsize;
     vec squares[BUNDLE_MAX][16];
     int i, k;
@@ -194,7 +158,7 @@ store_square(char *const *rows, ptrdiff_t at, const vec *words, vec unused, int 
     for (k = 0; k < BUNDLE_VECTORS(layout); k++) {
         transpose(squares[k], pixelsize);
         for (i = 0; i < side; i++) {
-            store_parts(rows + k * VEC_BYTES / pixelsize + i, side, at, squares[k][i]);
+            v_store_parts(rows + k * VEC_BYTES / pixelsize + i, side, at, squares[k][i]);
         }
     }
 }
@@ -213,13 +177,15 @@ part_of(vec a) {
 
 /* Where the rows end inside a square, a buffer of the full size stands in for them. */
 struct margin {
-    char bytes[VEC_BYTES][16];
-    char *rows[VEC_BYTES];
+    uint8_t bytes[VEC_BYTES][16];
+    const uint8_t *in[VEC_BYTES];
+    uint8_t *out[VEC_BYTES];
 };
 
 LANES_INLINE void
 load_rows(
-    vec *words, char *const *rows, ptrdiff_t at, ptrdiff_t end, struct unused *unused, int layout
+    vec *words, const uint8_t *const *rows, ptrdiff_t at, ptrdiff_t end, struct unused *unused,
+    int layout
 ) {
     const int square = 16 / PIXEL_BYTES(layout) * BUNDLE_WORDS(layout);
     struct margin margin;
@@ -230,17 +196,17 @@ load_rows(
     }
     if (at < end) {
         for (i = 0; i < BUNDLE_ROWS(layout); i++) {
-            margin.rows[i] = margin.bytes[i];
+            margin.in[i] = margin.bytes[i];
             _mm_storeu_si128((__m128i *)margin.bytes[i], part_of(unused->bytes));
             memcpy(margin.bytes[i], rows[i] + at, end - at);
         }
-        load_square(words, margin.rows, 0, unused, layout);
+        load_square(words, margin.in, 0, unused, layout);
     }
 }
 
 LANES_INLINE void
 store_rows(
-    char *const *rows, ptrdiff_t at, ptrdiff_t end, const vec *words, vec unused, int layout
+    uint8_t *const *rows, ptrdiff_t at, ptrdiff_t end, const vec *words, vec unused, int layout
 ) {
     const int square = 16 / PIXEL_BYTES(layout) * BUNDLE_WORDS(layout);
     struct margin margin;
@@ -251,9 +217,9 @@ store_rows(
     }
     if (at < end) {
         for (i = 0; i < BUNDLE_ROWS(layout); i++) {
-            margin.rows[i] = margin.bytes[i];
+            margin.out[i] = margin.bytes[i];
         }
-        store_square(margin.rows, 0, words, unused, layout);
+        store_square(margin.out, 0, words, unused, layout);
         for (i = 0; i < BUNDLE_ROWS(layout); i++) {
             memcpy(rows[i] + at, margin.bytes[i], end - at);
         }

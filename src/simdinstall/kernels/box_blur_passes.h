@@ -23,7 +23,10 @@ put(vec *ring, uint32_t offset, vec pixels) {
     *(vec *)((char *)ring + offset) = pixels;
 }
 
-/* Columns of a bundle that are done side by side: as many as registers hold. */
+/* Columns of a bundle. */
+#define COLUMNS_MAX 3
+
+/* Those that are done side by side where each takes six registers or more. */
 #define COLUMNS_TOGETHER (SIMD_LEVEL == SIMD_LEVEL_AVX512 ? 3 : 2)
 
 /* A line of pixels, the ring that holds its reach, and what is done to it. */
@@ -158,6 +161,93 @@ start_column(vec *bulk, const vec *in, const struct course *c) {
     bulk[1] = sum[1];
 }
 
+/* ------------------------------------------------------------------ a radius below 64 */
+
+/*
+ * The sums of so few pixels fit signed 16-bit lanes. With
+ *
+ *     S = p[x-r] + ... + p[x+r]        e = p[x-r-1] + p[x+r+1]
+ *
+ * and each weight split into high * 2**16 + low, low signed, the upper half of
+ * bulk + 2**23 = S * ww + e * fw + 2**23 is
+ *
+ *     S * high(ww) + e * high(fw) + 2**7 + floor((S * low(ww) + e * low(fw)) / 2**16)
+ *
+ * of which only the last term needs 32 bits: S is at most 127 * 255 and e 2 * 255, so it is less
+ * than 2**31. As (2 * r + 1) * ww + 2 * fw is at most 2**24, bulk + 2**23 is less than 2**32, and
+ * its upper half may be worked out modulo 2**16. The result is the upper byte of that.
+ */
+#define SHORT_RADIUS_MAX 63
+
+struct short_weights {
+    vec high_ww, high_fw; /* 16 bits */
+    vec low;              /* pairs, for v_madd16(): ww, fw */
+};
+
+LANES_INLINE struct short_weights
+split_short(struct box_weights w) {
+    int32_t ww = (int32_t)w.ww, fw = (int32_t)w.fw;
+    struct short_weights split = {
+        v_set16((ww - (int16_t)ww) >> 16), v_set16((fw - (int16_t)fw) >> 16), weight_pair(ww, fw)
+    };
+    return split;
+}
+
+/*
+ * `sum` is that of the pixels from x-r-1, which is on the left, to x+r: S with one of the rims.
+ * Without that it is S, and then, with the one on the right, what the next position begins with.
+ */
+LANES_INLINE vec
+blurred_short(vec *sum, vec left, vec right, struct short_weights weights) {
+    vec inside = v_sub16(*sum, left), rims = v_add16(left, right);
+    vec a = v_shr32(v_madd16(v_low16(inside, rims), weights.low), 16);
+    vec b = v_shr32(v_madd16(v_high16(inside, rims), weights.low), 16);
+    vec high = v_add16(v_mullo16(inside, weights.high_ww), v_mullo16(rims, weights.high_fw));
+
+    *sum = v_add16(inside, right);
+    return v_shr16(v_add16(v_add16(high, v_set16(1 << 7)), v_pack32(a, b)), 8);
+}
+
+LANES_INLINE void
+blur_columns_short(
+    vec *out, const vec *in, const struct course *c, int from, int to, vec *state, int columns
+) {
+    const struct short_weights weights = split_short(c->weights);
+    const struct step *step = c->steps + from, *const end = c->steps + to;
+    vec sums[COLUMNS_MAX] = {
+        state[0], state[BULK], columns > 2 ? state[2 * BULK] : v_zero()
+    };
+    int k;
+
+    for (; step < end; step++) {
+        const struct step s = *step;
+
+        for (k = 0; k < columns; k++) {
+            vec left = at(in + k, s.left), right = at(in + k, s.right);
+
+            put(out + k, s.out, blurred_short(&sums[k], left, right, weights));
+        }
+    }
+    for (k = 0; k < columns; k++) {
+        state[k * BULK] = sums[k];
+    }
+}
+
+/* The sum that position 0 begins with. `in` has the first positions, up to the radius. */
+static vec
+start_short(const vec *in, const struct course *c) {
+    int r = c->weights.radius, inside = r < c->length - 1 ? r : c->length - 1, x;
+    vec sum = v_add16(
+        v_mullo16(in[0], v_set16(r + 1)),
+        v_mullo16(at(in, c->steps[inside].out), v_set16(r + 1 - inside))
+    );
+
+    for (x = 0; x < inside; x++) {
+        sum = v_add16(sum, at(in, c->steps[x].out));
+    }
+    return sum;
+}
+
 /* ------------------------------------------------------------------ a radius below 1 */
 
 /*
@@ -193,7 +283,7 @@ blur_columns_near(
     const int32_t fw = (int32_t)c->weights.fw;
     const vec low = v_set16((int16_t)fw), high = v_set16((fw - (int16_t)fw) >> 16);
     const struct step *step = c->steps + from, *const end = c->steps + to;
-    vec pixel[COLUMNS_TOGETHER], rise[COLUMNS_TOGETHER];
+    vec pixel[COLUMNS_MAX], rise[COLUMNS_MAX];
     int k;
 
     for (k = 0; k < columns; k++) {
@@ -212,12 +302,26 @@ blur_columns_near(
     }
 }
 
-/* ------------------------------------------------------------------ either */
+/* ------------------------------------------------------------------ all of them */
 
 LANES_INLINE void
 blur_together(
     vec *out, const vec *in, const struct course *c, int from, int to, vec *bulk, int columns
 ) {
+    int k;
+
+    for (k = 0; from == 0 && k < columns; k++) {
+        start_column(bulk + k * BULK, in + k, c);
+    }
+    blur_columns_by(out, in, c, from, to, bulk, columns);
+}
+
+/* The columns of a bundle from position `from` to `to`. `state` has BULK vectors for each. */
+LANES_INLINE void
+blur_bundle(
+    vec *out, const vec *in, const struct course *c, int from, int to, vec *state, int columns
+) {
+    const int first = columns < COLUMNS_TOGETHER ? columns : COLUMNS_TOGETHER;
     int k;
 
     if (c->weights.radius == 0) {
@@ -226,24 +330,18 @@ blur_together(
         } else {
             blur_columns_near(out, in, c, from, to, columns, 0);
         }
-        return;
-    }
-    for (k = 0; from == 0 && k < columns; k++) {
-        start_column(bulk + k * BULK, in + k, c);
-    }
-    blur_columns_by(out, in, c, from, to, bulk, columns);
-}
-
-/* The columns of a bundle from position `from` to `to`. */
-LANES_INLINE void
-blur_bundle(
-    vec *out, const vec *in, const struct course *c, int from, int to, vec *bulk, int columns
-) {
-    const int first = columns < COLUMNS_TOGETHER ? columns : COLUMNS_TOGETHER;
-
-    blur_together(out, in, c, from, to, bulk, first);
-    if (first < columns) {
-        blur_together(out + first, in + first, c, from, to, bulk + first * BULK, columns - first);
+    } else if (c->weights.radius <= SHORT_RADIUS_MAX) {
+        for (k = 0; from == 0 && k < columns; k++) {
+            state[k * BULK] = start_short(in + k, c);
+        }
+        blur_columns_short(out, in, c, from, to, state, columns);
+    } else {
+        blur_together(out, in, c, from, to, state, first);
+        if (first < columns) {
+            blur_together(
+                out + first, in + first, c, from, to, state + first * BULK, columns - first
+            );
+        }
     }
 }
 

@@ -131,6 +131,8 @@ v_repeat128(const void *p) {
         return LANES_OP(operation)(a, bits); \
     }
 
+LANES_BINARY(v_sub8, sub_epi8)
+LANES_BINARY(v_min8, min_epu8) /* unsigned */
 LANES_BINARY(v_add16, add_epi16)
 LANES_BINARY(v_sub16, sub_epi16)
 LANES_BINARY(v_adds16, adds_epi16) /* saturating */
@@ -238,10 +240,10 @@ v_load_parts(const uint8_t *const *p, int step, size_t offset) {
 #undef LANES_PART
 }
 
-/* Part j to `p[j] + offset`. */
+/* Part j to `p[j * step] + offset`. */
 LANES_INLINE void
-v_store_parts(uint8_t *const *p, size_t offset, vec a) {
-#define LANES_PART(j) ((__m128i *)(p[j] + offset))
+v_store_parts(uint8_t *const *p, int step, size_t offset, vec a) {
+#define LANES_PART(j) ((__m128i *)(p[(j) * step] + offset))
 #if LANES_LEVEL == SIMD_LEVEL_AVX512
     _mm_storeu_si128(LANES_PART(0), _mm512_castsi512_si128(a));
     _mm_storeu_si128(LANES_PART(1), _mm512_extracti32x4_epi32(a, 1));
@@ -251,6 +253,7 @@ v_store_parts(uint8_t *const *p, size_t offset, vec a) {
     _mm_storeu_si128(LANES_PART(0), _mm256_castsi256_si128(a));
     _mm_storeu_si128(LANES_PART(1), _mm256_extracti128_si256(a, 1));
 #else
+    (void)step;
     _mm_storeu_si128(LANES_PART(0), a);
 #endif
 #undef LANES_PART

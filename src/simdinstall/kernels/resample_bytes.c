@@ -381,7 +381,7 @@ horizontal_strip_of(
             horizontal_output(z, strip, taps, i, groups, phases, bands);
         }
         /* With less than four bands, the next output writes over what is too much. */
-        v_store_parts(ring_lines, (size_t)i * bands * 4, clip(z[0], z[1], z[2], z[3]));
+        v_store_parts(ring_lines, 1, (size_t)i * bands * 4, clip(z[0], z[1], z[2], z[3]));
     }
 }
 
@@ -523,7 +523,7 @@ interleave(
             parts[i] = ring_line + i * vectors * 16;
         }
         for (i = 0; i < vectors; i++) {
-            v_store_parts(parts, (size_t)i * 16, z[i]);
+            v_store_parts(parts, 1, (size_t)i * 16, z[i]);
         }
         if (rest <= VEC_BYTES) {
             return;

@@ -206,7 +206,7 @@ store_columns(const struct strip *strip, vec r[4], int i, int count, int kind) {
             for (part = 0; part < VEC_PARTS; part++) {
                 to[part] = strip->to[part * 4 + j];
             }
-            v_store_parts(to, offset, r[j]);
+            v_store_parts(to, 1, offset, r[j]);
         }
         return;
     }
