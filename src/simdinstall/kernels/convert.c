@@ -128,7 +128,7 @@ EACH_VECTOR(threshold)
  */
 LANES_INLINE vec
 multiply_255(vec a, vec b) {
-    return v_mulhi16_unsigned(v_add16(v_mullo16(a, b), v_set16(128)), v_set16(257));
+    return v_mulhiu16(v_add16(v_mullo16(a, b), v_set16(128)), v_set16(257));
 }
 
 LANES_INLINE vec

@@ -81,7 +81,7 @@ rgb_to_hsv_vector(vec rgb) {
 LANES_INLINE vec
 lack_of(vec turn, uint32_t brightest) {
     vec away = v_abs16(v_sub16(turn, v_set32(brightest)));
-    return v_min16(v_sub16_saturating(away, v_set32(255)), v_set32(255));
+    return v_min16(v_subsu16(away, v_set32(255)), v_set32(255));
 }
 
 LANES_INLINE vec
@@ -127,7 +127,7 @@ struct line {
 LANES_INLINE vec
 on_line(vec x, struct line line) {
     vec sum = v_add16(v_shl16(x, line.shift), v_set16(line.before));
-    vec rest = v_mulhi16_unsigned(sum, v_set16(line.factor));
+    vec rest = v_mulhiu16(sum, v_set16(line.factor));
     return line.multiple ? v_add16(v_mullo16(x, v_set16(line.multiple)), rest) : rest;
 }
 
@@ -142,7 +142,7 @@ table(vec x, struct line line) {
  */
 LANES_INLINE vec
 falling_table(vec x, struct line line) {
-    return v_sub16_saturating(on_line(x, line), v_set16(line.after));
+    return v_subsu16(on_line(x, line), v_set16(line.after));
 }
 
 /* Two vectors of pixels as one vector of 16-bit lanes per band, and back. */

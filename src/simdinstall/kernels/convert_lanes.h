@@ -13,14 +13,8 @@
         return LANES_OP(operation)(a, b);    \
     }
 
-LANES_BINARY(v_sub8, sub_epi8)
-LANES_BINARY(v_min8, min_epu8)
 LANES_BINARY(v_max8, max_epu8)
 LANES_BINARY(v_min16, min_epi16)
-/* Unsigned, 0 where it would be less. */
-LANES_BINARY(v_sub16_saturating, subs_epu16)
-/* The upper half of unsigned 16-bit products. */
-LANES_BINARY(v_mulhi16_unsigned, mulhi_epu16)
 /* Narrow 32 to 16 bits with signed saturation. */
 LANES_BINARY(v_pack32_signed, packs_epi32)
 

@@ -6,9 +6,7 @@
 #define SIMDINSTALL_PNG_FILTER_H
 
 #include "png_lanes.h"
-
-/* By their numbers in the file. */
-enum { PNG_NONE, PNG_SUB, PNG_UP, PNG_AVERAGE, PNG_PAETH, PNG_FILTERS };
+#include "zip_codec.h"
 
 /* |a - b| of unsigned bytes. */
 LANES_INLINE vec

@@ -9,8 +9,6 @@
         return LANES_OP(operation)(a, b); \
     }
 
-LANES_BINARY(v_sub8, sub_epi8)
-LANES_BINARY(v_min8, min_epu8)
 /* Saturating, unsigned. */
 LANES_BINARY(v_adds8, adds_epu8)
 LANES_BINARY(v_subs8, subs_epu8)

@@ -11,9 +11,7 @@
 #define SIMDINSTALL_PNG_UNFILTER_H
 
 #include "lanes.h"
-
-/* By their numbers in the file. */
-enum { PNG_NONE, PNG_SUB, PNG_UP, PNG_AVERAGE, PNG_PAETH };
+#include "zip_codec.h"
 
 /* A chunk has whole vectors, and whole pixels of 1, 2, 3, 4, 6 or 8 bytes. */
 #define CHUNK 384

@@ -37,6 +37,9 @@ deflateEnd(z_stream_s *stream);
 /* ZIPSTATE, field `mode` */
 #define ZIP_PNG 0
 
+/* Filters of PNG's rows, by their numbers in the file. */
+enum { PNG_NONE, PNG_SUB, PNG_UP, PNG_AVERAGE, PNG_PAETH, PNG_FILTERS };
+
 /* struct ImagingCodecStateInstance, field `errcode` */
 #define IMAGING_CODEC_BROKEN (-2)
 #define IMAGING_CODEC_UNKNOWN (-3)
