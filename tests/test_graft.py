@@ -49,6 +49,7 @@ LEVEL = March(
     reason="",
     target="x86_64_v3",
 )
+V4 = replace(LEVEL, name="v4", requested="x86-64-v4", level="x86-64-v4", target="x86_64_v4")
 PYTHON = Path(sysconfig.get_path("include"))
 
 
@@ -85,7 +86,12 @@ def official(tmp_path: Path) -> Path:
 
 
 def compile_here(
-    tmp_path: Path, official: Path, gcc: Toolchain, root: Path, flags: tuple[str, ...] = ()
+    tmp_path: Path,
+    official: Path,
+    gcc: Toolchain,
+    root: Path,
+    flags: tuple[str, ...] = (),
+    level: March | None = None,
 ) -> Core:
     (tmp_path / "headers").mkdir()
     (tmp_path / "scratch").mkdir()
@@ -98,7 +104,7 @@ def compile_here(
             user_flags=flags,
         ),
         official=abi.read(official),
-        march=LEVEL,
+        march=level or LEVEL,
         toolchain=gcc,
         scratch=tmp_path / "scratch",
         log=tmp_path / "log",
@@ -136,7 +142,27 @@ def test_units_that_gain_nothing_by_a_flag_do_without_it(
     flags = (graft._UNSWITCHED, graft._NARROW)
     assert [told["Storage"].count(flag) for flag in flags] == [1, 1]
     assert [told["Jpeg2KEncode"].count(flag) for flag in flags] == [1, 1]
-    assert [told["Unpack"].count(flag) for flag in flags] == [1, 0]
+    assert [told["Unpack"].count(flag) for flag in (*flags, graft._WIDER)] == [1, 0, 1]
+
+
+def test_no_vector_has_64_bytes(tmp_path: Path, official: Path, gcc: Toolchain) -> None:
+    """Neither loops nor what zeroes a struct."""
+    if int(gcc.version.partition(".")[0]) < 12:
+        pytest.skip("gcc before 12 has no flag for it")
+    body = """
+    #include <string.h>
+    struct state { char bytes[512]; };
+    void zeroed(struct state *s) { memset(s, 0, sizeof(*s)); }
+    void added(int *a, const int *b) { for (int i = 0; i < 4096; i++) a[i] += b[i]; }
+    """
+    root = sources(tmp_path / "source", units=UNITS | {"libImaging/Unpack.c": body})
+    (root / "setup.py").write_text(SETUP.replace('"ZipDecode"', '"ZipDecode", "Unpack"'))
+    core = compile_here(tmp_path, official, gcc, root, level=V4)
+    (tmp_path / "core.so").write_bytes(core.content)
+    command = ["objdump", "-d", tmp_path / "core.so"]
+    code = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "%ymm" in code
+    assert "%zmm" not in code
 
 
 def test_python_h_is_read_once_unless_ccache_would_pass_over_what_uses_it(
