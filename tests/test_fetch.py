@@ -617,17 +617,20 @@ def test_cache_that_cannot_be_made(index: Index, make: Make) -> None:
 
 
 def test_two_at_once_download_once(index: Index, make: Make) -> None:
-    fetchers = [make(index.url) for _ in range(3)]
+    fetchers = [make(index.url) for _ in range(8)]
     found: list[bytes] = []
-    threads = [
-        threading.Thread(target=lambda f=f: found.append(f.wheel("pillow", "13.0.0", TAGS).path.read_bytes()))
-        for f in fetchers
-    ]
+    together = threading.Barrier(len(fetchers))
+
+    def fetch(fetcher: Fetcher) -> None:
+        together.wait()
+        found.append(fetcher.wheel("pillow", "13.0.0", TAGS).path.read_bytes())
+
+    threads = [threading.Thread(target=fetch, args=(fetcher,)) for fetcher in fetchers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [WHEEL] * 3
+    assert found == [WHEEL] * len(fetchers)
     assert len(index.asked(NAME)) == 1
 
 

@@ -19,6 +19,7 @@ import os
 import platform
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -550,7 +551,7 @@ def _storing(what: str) -> Iterator[None]:
 
 def _write(path: Path, data: object) -> None:
     """Whole or not at all: others may read it at the same time."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    fresh = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         fresh.write_text(json.dumps(data), encoding="utf-8")
         fresh.replace(path)
