@@ -126,12 +126,13 @@ def test_the_core_has_the_official_ones_shape_and_the_mark_of_its_level(
     assert "-funroll-loops" in (tmp_path / "log").read_text()
 
 
-def test_units_that_gain_nothing_by_a_flag_do_without_it(
-    tmp_path: Path, official: Path, gcc: Toolchain
-) -> None:
-    odd = {f"libImaging/{name}.c": f"int {name};\n" for name in ("Unpack", "Jpeg2KEncode")}
+def test_a_unit_has_the_flags_that_it_gains_by(tmp_path: Path, official: Path, gcc: Toolchain) -> None:
+    names = ("Unpack", "Jpeg2KEncode", "Palette")
+    odd = {f"libImaging/{name}.c": f"int {name};\n" for name in names}
     root = sources(tmp_path / "source", units=UNITS | odd)
-    (root / "setup.py").write_text(SETUP.replace('"ZipDecode"', '"ZipDecode", "Unpack", "Jpeg2KEncode"'))
+    (root / "setup.py").write_text(
+        SETUP.replace('"ZipDecode"', '"ZipDecode", "Unpack", "Jpeg2KEncode", "Palette"')
+    )
     # A flag of the user's is his for every unit.
     compile_here(tmp_path, official, gcc, root, (graft._UNSWITCHED,))
     told = {
@@ -143,6 +144,7 @@ def test_units_that_gain_nothing_by_a_flag_do_without_it(
     assert [told["Storage"].count(flag) for flag in flags] == [1, 1]
     assert [told["Jpeg2KEncode"].count(flag) for flag in flags] == [1, 1]
     assert [told["Unpack"].count(flag) for flag in (*flags, graft._WIDER)] == [1, 0, 1]
+    assert [told[name].count(graft._PEELED) for name in ("Storage", "Palette")] == [0, 1]
 
 
 def test_no_vector_has_64_bytes(tmp_path: Path, official: Path, gcc: Toolchain) -> None:

@@ -67,6 +67,10 @@ _NO_64_BYTES = ("-mmove-max=256", "-mstore-max=256")
 #: Units in which conditions taken out of loops cost up to half of the time and gain nothing.
 _UNITS_AS_WRITTEN = ("BcnDecode", "BcnEncode", "Jpeg2KDecode", "Jpeg2KEncode")
 
+#: Short loops made straight at the price of code: a tenth of the time to find colours in a palette.
+_PEELED = "-fpeel-loops"
+_UNITS_PEELED = ("Palette",)
+
 #: Besides the folder of counts, which is not told of: units without counts are compiled as ever.
 _TRAINED = ("-fprofile-use", "-fprofile-partial-training", "-Wno-missing-profile")
 
@@ -199,6 +203,8 @@ def compile_core(
         own = [flag for flag in flags if flag != _UNSWITCHED or unit.stem not in _UNITS_AS_WRITTEN]
         if unit.stem in _WIDE_UNITS:
             own = [_WIDER if flag == _NARROW else flag for flag in own]
+        if toolchain.kind == "gcc" and unit.stem in _UNITS_PEELED:
+            own.append(_PEELED)
         return builder.compile(str(unit), objects[unit], ["-include", prefix[unit], *own, *after])
 
     try:
