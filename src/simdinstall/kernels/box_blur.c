@@ -21,8 +21,8 @@
  *                         + (right(x-1) - left(x)) * (ww - fw)
  *
  * That is the same number modulo 2**32, for every radius and length, and its factors
- * are differences of two pixels, small enough for 16-bit multiplications. Radii below 64 take
- * the sum after all, which then fits 16 bits itself, and radii below 1 neither.
+ * are differences of two pixels, small enough for 16-bit multiplications. Radii from 1 to 63 take
+ * the sum after all, which fits 16 bits there, and for radii below 1 there is nothing to sum.
  *
  * Layout. Pixels are widened to 16 bits, and a lane of a vector is a line of its own:
  * along x, a few rows of the image, transposed; along y, a stripe of columns. All

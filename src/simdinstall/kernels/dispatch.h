@@ -133,6 +133,10 @@ struct simd_row {
 #define SIMD_AVX512(kernel, fits, run)
 #endif
 #define SIMD_STOCK {{"stock", SIMD_LEVEL_NONE, NULL}, NULL, NULL}
+/* The last row, which is that one. */
+#define SIMD_LAST(rows) (sizeof(rows) / sizeof((rows)[0]) - 1)
+/* Pillow's own function, for kernels that leave a part of the work to it. */
+#define SIMD_STOCK_OF(rows) ((rows)[SIMD_LAST(rows)].run)
 
 /* Adds a row to the trace. */
 void
@@ -144,7 +148,7 @@ simd_next(const char *function);
 /* Runs when the library is loaded: fills the table's last row, registers all. */
 #define SIMD_FRONT(function, rows)                                               \
     __attribute__((constructor)) static void set_up_##function(void) {           \
-        size_t i, last = sizeof(rows) / sizeof(rows[0]) - 1;                     \
+        size_t i, last = SIMD_LAST(rows);                                        \
         void *next = simd_next(#function);                                       \
         __builtin_memcpy(&rows[last].run, &next, sizeof(next));                  \
         for (i = 0; i <= last; i++) {                                            \
@@ -154,7 +158,7 @@ simd_next(const char *function);
 
 /* The body of a front: the first row that can serve the call does. */
 #define SIMD_SERVE(type, declined, rows, arguments)                               \
-    size_t i_, last_ = sizeof(rows) / sizeof(rows[0]) - 1;                        \
+    size_t i_, last_ = SIMD_LAST(rows);                                           \
     int level_ = __atomic_load_n(&simd_level, __ATOMIC_RELAXED);                  \
     for (i_ = 0; i_ < last_; i_++) {                                              \
         if (__atomic_load_n(&rows[i_].row.level, __ATOMIC_RELAXED) <= level_ &&   \

@@ -6,8 +6,6 @@
 #include "pack.h"
 #endif
 
-#define LAST(rows) (sizeof(rows) / sizeof((rows)[0]) - 1)
-
 typedef ImagingShuffler
 find_function(ModeID mode, RawModeID rawmode, int *bits);
 typedef int
@@ -31,7 +29,7 @@ ImagingFindPacker(ModeID mode, RawModeID rawmode, int *bits) {
 #ifdef SIMD_KERNEL_pack
 ImagingShuffler
 pack_find_packer(ModeID mode, RawModeID rawmode, int *bits) {
-    return packer_rows[LAST(packer_rows)].run(mode, rawmode, bits);
+    return SIMD_STOCK_OF(packer_rows)(mode, rawmode, bits);
 }
 #endif
 
@@ -55,7 +53,7 @@ ImagingFindUnpacker(ModeID mode, RawModeID rawmode, int *bits) {
 #ifdef SIMD_KERNEL_pack
 ImagingShuffler
 pack_find_unpacker(ModeID mode, RawModeID rawmode, int *bits) {
-    return unpacker_rows[LAST(unpacker_rows)].run(mode, rawmode, bits);
+    return SIMD_STOCK_OF(unpacker_rows)(mode, rawmode, bits);
 }
 #endif
 

@@ -12,16 +12,9 @@
 #include "zip_encode.h"
 #endif
 
-#define LAST(rows) (sizeof(rows) / sizeof((rows)[0]) - 1)
-
 #ifdef PILLOW_PROTOTYPE_ImagingZipDecode
 
-typedef int
-decode_function(Imaging im, ImagingCodecState state, uint8_t *buf, long bytes);
-typedef int
-decode_guard(Imaging im, ImagingCodecState state, uint8_t *buf, long bytes);
-
-static SIMD_ROW_TYPE(decode_guard, decode_function) decode_rows[] = {
+static SIMD_ROW_TYPE(ImagingDecoder, ImagingDecoder) decode_rows[] = {
 #ifdef SIMD_KERNEL_zip_decode
     SIMD_AVX512("zip_decode", zip_decode_fits, zip_decode)
     SIMD_AVX2("zip_decode", zip_decode_fits, zip_decode)
@@ -34,7 +27,7 @@ SIMD_FRONT(ImagingZipDecode, decode_rows)
 SIMD_PUBLIC int
 ImagingZipDecode(Imaging im, ImagingCodecState state, uint8_t *buf, long bytes) {
     if (!state->state) {
-        int result = decode_rows[LAST(decode_rows)].run(im, state, buf, 0);
+        int result = SIMD_STOCK_OF(decode_rows)(im, state, buf, 0);
         if (!state->state) {
             return result;
         }
@@ -46,12 +39,7 @@ ImagingZipDecode(Imaging im, ImagingCodecState state, uint8_t *buf, long bytes) 
 
 #ifdef PILLOW_PROTOTYPE_ImagingZipEncode
 
-typedef int
-encode_function(Imaging im, ImagingCodecState state, uint8_t *buf, int bytes);
-typedef int
-encode_guard(Imaging im, ImagingCodecState state, uint8_t *buf, int bytes);
-
-static SIMD_ROW_TYPE(encode_guard, encode_function) encode_rows[] = {
+static SIMD_ROW_TYPE(ImagingEncoder, ImagingEncoder) encode_rows[] = {
 #ifdef SIMD_KERNEL_zip_encode
     SIMD_AVX2("zip_encode", zip_encode_fits, zip_encode)
     SIMD_SSE4("zip_encode", zip_encode_fits, zip_encode)
@@ -63,7 +51,7 @@ SIMD_FRONT(ImagingZipEncode, encode_rows)
 SIMD_PUBLIC int
 ImagingZipEncode(Imaging im, ImagingCodecState state, uint8_t *buf, int bytes) {
     if (!state->state) {
-        int result = encode_rows[LAST(encode_rows)].run(im, state, buf, 0);
+        int result = SIMD_STOCK_OF(encode_rows)(im, state, buf, 0);
         if (!state->state) {
             return result;
         }
@@ -74,7 +62,7 @@ ImagingZipEncode(Imaging im, ImagingCodecState state, uint8_t *buf, int bytes) {
 #ifdef SIMD_KERNEL_zip_encode
 int
 zip_encode_end(Imaging im, ImagingCodecState state, uint8_t *buf, int bytes) {
-    return encode_rows[LAST(encode_rows)].run(im, state, buf, bytes);
+    return SIMD_STOCK_OF(encode_rows)(im, state, buf, bytes);
 }
 #endif
 

@@ -33,9 +33,4 @@ jpeg_copies(Imaging im, ImagingCodecState state) {
     return memcmp(in, out, 16) == 0;
 }
 
-static inline uint8_t *
-jpeg_row(Imaging im, ImagingCodecState state, int y) {
-    return (uint8_t *)im->image[y + state->yoff] + (ptrdiff_t)state->xoff * im->pixelsize;
-}
-
 #endif

@@ -49,14 +49,14 @@ send_next_to_its_row(uint8_t *out, const uint8_t *in, int pixels) {
     }
     d->state->buffer = d->line;
     if (next < d->state->ysize && lines_fill_rows(d->im, d->state)) {
-        d->state->buffer = jpeg_row(d->im, d->state, next);
+        d->state->buffer = codec_row(d->im, d->state, next);
     }
 }
 
 int
 SIMD_NAME(jpeg_decode)(Imaging im, ImagingCodecState state, uint8_t *buf, long bytes) {
-    struct decoding call = {im, state, codec_shuffler(state), NULL};
-    uint8_t *own = state->buffer, *memory;
+    ImagingShuffler shuffle = codec_shuffler(state);
+    uint8_t *own = state->buffer, *memory, *line;
     int result;
 
     /* Like stock's, it holds zeros where libjpeg writes nothing. */
@@ -64,15 +64,15 @@ SIMD_NAME(jpeg_decode)(Imaging im, ImagingCodecState state, uint8_t *buf, long b
     if (!memory) {
         return SIMD_DECLINED_INT;
     }
-    call.line = memory + (64 - (uintptr_t)memory % 64) % 64 + BESIDE;
+    line = memory + (64 - (uintptr_t)memory % 64) % 64 + BESIDE;
     if ((ptrdiff_t)im->linesize * im->ysize >= STRAIGHT_FROM && jpeg_copies(im, state)) {
-        decoding = call;
+        decoding = (struct decoding){im, state, shuffle, line};
         codec_set_shuffler(state, send_next_to_its_row);
     }
-    state->buffer = call.line;
+    state->buffer = line;
     result = jpeg_decode_lines(im, state, buf, bytes);
     state->buffer = own;
-    codec_set_shuffler(state, call.shuffle);
+    codec_set_shuffler(state, shuffle);
     free(memory);
     return result;
 }

@@ -27,6 +27,12 @@ typedef unsigned int RawModeID;
 
 #include "pillow_abi.h"
 
+/* What a decoder does with a piece of a file, and an encoder with the room for one. */
+typedef int
+ImagingDecoder(Imaging im, ImagingCodecState state, uint8_t *buf, long bytes);
+typedef int
+ImagingEncoder(Imaging im, ImagingCodecState state, uint8_t *buf, int bytes);
+
 /* struct ImagingMemoryInstance, field `type` */
 #define IMAGING_TYPE_UINT8 0
 #define IMAGING_TYPE_INT32 1

@@ -86,10 +86,7 @@ next_row(ImagingCodecState state, ZIPSTATE *context, int bytes) {
 /* A whole row, to its place in the image. */
 static void
 put_row(Imaging im, ImagingCodecState state, const uint8_t *pixels) {
-    codec_shuffler(state)(
-        (uint8_t *)im->image[state->y + state->yoff] + state->xoff * im->pixelsize, pixels,
-        state->xsize
-    );
+    codec_shuffler(state)(codec_row(im, state, state->y), pixels, state->xsize);
     state->y++;
 }
 

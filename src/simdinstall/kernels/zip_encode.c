@@ -53,11 +53,7 @@ SIMD_NAME(zip_encode)(Imaging im, ImagingCodecState state, uint8_t *buf, int byt
     while (z->avail_out > 0 && state->y < state->ysize && error >= 0) {
         uint8_t *row = state->buffer;
 
-        shuffle(
-            row + 1,
-            (uint8_t *)im->image[state->y + state->yoff] + state->xoff * im->pixelsize,
-            state->xsize
-        );
+        shuffle(row + 1, codec_row(im, state, state->y), state->xsize);
         state->y++;
         context->output = filtered(state, context);
         z->next_in = context->output;
