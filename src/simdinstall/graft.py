@@ -54,22 +54,27 @@ GCC_EFFORT = (
 _ALIGNED = ("-falign-loops=32",)
 
 #: Vectors of 16 bytes, within which pixels of three and four bytes are shuffled anyway, take
-#: a tenth less time to compile; not for the units that are much faster with wider ones.
+#: a tenth less time to compile.
 _NARROW = "-mprefer-vector-width=128"
 _WIDER = "-mprefer-vector-width=256"
-_WIDE_UNITS = ("Unpack",)
 
 #: Never 64 bytes: Intel's CPUs before Ice Lake lower their clock for two thirds of a millisecond
 #: after the first such instruction, and the libraries of codecs with it. One that zeroed the
 #: state of a new decoder made the loading of a small JPEG 5 % slower. gcc 12 and later.
 _NO_64_BYTES = ("-mmove-max=256", "-mstore-max=256")
 
-#: Units in which conditions taken out of loops cost up to half of the time and gain nothing.
-_UNITS_AS_WRITTEN = ("BcnDecode", "BcnEncode", "Jpeg2KDecode", "Jpeg2KEncode")
-
-#: Short loops made straight at the price of code: a tenth of the time to find colours in a palette.
+#: Short loops made straight at the price of code.
 _PEELED = "-fpeel-loops"
-_UNITS_PEELED = ("Palette",)
+
+#: What a unit has in the place of a flag that all others have.
+_IN_PLACE: Mapping[tuple[str, str], tuple[str, ...]] = {
+    # Much faster with wider vectors.
+    ("Unpack", _NARROW): (_WIDER,),
+    # A tenth of the time to find a colour in a palette.
+    ("Palette", _UNSWITCHED): (_UNSWITCHED, _PEELED),
+    # There it costs up to half of the time to compile them, and gains nothing.
+    **{(unit, _UNSWITCHED): () for unit in ("BcnDecode", "BcnEncode", "Jpeg2KDecode", "Jpeg2KEncode")},
+}
 
 #: Besides the folder of counts, which is not told of: units without counts are compiled as ever.
 _TRAINED = ("-fprofile-use", "-fprofile-partial-training", "-Wno-missing-profile")
@@ -200,11 +205,7 @@ def compile_core(
     total = len(by_size)
 
     def compile_unit(unit: PurePosixPath) -> str:
-        own = [flag for flag in flags if flag != _UNSWITCHED or unit.stem not in _UNITS_AS_WRITTEN]
-        if unit.stem in _WIDE_UNITS:
-            own = [_WIDER if flag == _NARROW else flag for flag in own]
-        if toolchain.kind == "gcc" and unit.stem in _UNITS_PEELED:
-            own.append(_PEELED)
+        own = [part for flag in flags for part in _IN_PLACE.get((unit.stem, flag), (flag,))]
         return builder.compile(str(unit), objects[unit], ["-include", prefix[unit], *own, *after])
 
     try:

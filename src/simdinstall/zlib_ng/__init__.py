@@ -190,7 +190,7 @@ def compile_library(
     folder = root.relative_to(scratch).as_posix()
     builder = Builder(toolchain, scratch=scratch, log=log, run=run)
     known = [macro for _, macro in _X86.values() if macro]
-    common = (*_FLAGS, *((NO_JUMP_ACROSS,) if builder.takes(NO_JUMP_ACROSS) else ()))
+    common = (*_FLAGS, *filter(builder.takes, (NO_JUMP_ACROSS,)))
     flags = [*common, *(f"-D{name}" for name in (*_DEFINES, *known)), f"-I{folder}"]
     sources = units()
 
