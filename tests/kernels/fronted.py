@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -309,6 +310,13 @@ class Simd:
                 f"{label}: {len(wrong)} of {len(expected_bytes)} bytes differ from stock, the first at {i}: "
                 f"{expected_bytes[i]} became {found_bytes[i]}"
             )
+
+
+def saved(im: Any, kind: str, **options: Any) -> bytes:
+    """The file that an image makes."""
+    file = io.BytesIO()
+    im.save(file, kind, **options)
+    return file.getvalue()
 
 
 def _outcome(operation: Callable[[], Any]) -> Any:

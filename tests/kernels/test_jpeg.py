@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from fronted import Simd
+from fronted import Simd, saved
 
 #: Images from so many bytes on are decoded straight into their rows.
 LARGE = 8 << 20
@@ -26,9 +26,7 @@ def photo(simd: Simd, mode: str, size: tuple[int, int], seed: int = 1) -> Any:
 
 
 def jpeg(im: Any, **options: Any) -> bytes:
-    file = io.BytesIO()
-    im.save(file, "JPEG", **options)
-    return file.getvalue()
+    return saved(im, "JPEG", **options)
 
 
 def load(file: bytes, *, piece: int = 0, draft: tuple[str, tuple[int, int]] | None = None) -> Any:

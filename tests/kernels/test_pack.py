@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from fronted import Simd
+from fronted import Simd, saved
 
 #: Modes and what ``raw`` makes of them, for which there is a shuffler of ours.
 PACKED = (
@@ -83,9 +83,3 @@ def test_files(simd: Simd) -> None:
                 lambda stock=stock: Image.open(io.BytesIO(stock)).copy(),
                 (width, kind),
             )
-
-
-def saved(im: Any, kind: str) -> bytes:
-    file = io.BytesIO()
-    im.save(file, kind)
-    return file.getvalue()

@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 import pytest
-from fronted import Simd
+from fronted import Simd, saved
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: PNG's colour types by what a pixel is made of: number in the file, and samples.
@@ -290,9 +290,7 @@ def smooth_image(simd: Simd, rng: random.Random, mode: str, size: tuple[int, int
 
 
 def save(im: Any, **options: Any) -> bytes:
-    out = io.BytesIO()
-    im.save(out, "PNG", **options)
-    return out.getvalue()
+    return saved(im, "PNG", **options)
 
 
 def check_save(simd: Simd, im: Any, label: object, **options: Any) -> None:

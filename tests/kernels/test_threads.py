@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fronted import Simd
+from fronted import Simd, saved
 
 THREADS = 16
 #: How often each thread goes through all operations.
@@ -65,10 +65,7 @@ def reopened(im: Any, kind: str) -> Any:
     """An image as it comes out of a file."""
     from PIL import Image
 
-    file = io.BytesIO()
-    im.save(file, kind)
-    file.seek(0)
-    return Image.open(file).copy()
+    return Image.open(io.BytesIO(saved(im, kind))).copy()
 
 
 def test_sixteen_threads(simd: Simd) -> None:
